@@ -1,0 +1,343 @@
+//! The proxy put together: everything is made and checked before the first connection is accepted, what changes on
+//! disk is taken up while it runs, and a stop is orderly.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use identity::{Fault, IssuerConfig, OidcFlags, ReservedGroups};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::issuers::{Ca, Issuers, Source};
+use crate::options::{IssuerFlags, IssuerSource, OidcSettings, ServingSettings, Settings};
+use crate::probe::{self, Readiness};
+use crate::reviews::{Reviewer, Throttle};
+use crate::serving::tls::{Certificates, TlsError};
+use crate::serving::{self, Counters, Limits, Server};
+use crate::stack::{Behaviour, Stack};
+use crate::tunnel::Tunnels;
+use crate::upstream::{ConnectError, Connector, Credentialless, Impersonating};
+
+/// How often files are looked at for changes.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+const UPSTREAM_IDLE: Duration = Duration::from_secs(120);
+/// Upgraded streams get this part of the grace period; the rest is for saying goodbye.
+const TUNNEL_SHARE: f64 = 0.8;
+
+/// Why the proxy does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Faults of the token rules: all of them.
+    #[error("{}", list(.0))]
+    Faults(Vec<Fault>),
+    /// A file that the flags name cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The serving certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The connection to kube-apiserver cannot be configured.
+    #[error(transparent)]
+    Upstream(#[from] ConnectError),
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// A proxy that serves.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where `/ready` and `/live` are.
+    pub probe_address: SocketAddr,
+    /// What the listener has seen.
+    pub counters: Arc<Counters>,
+    stop: CancellationToken,
+    drain: Drain,
+}
+
+struct Drain {
+    draining: CancellationToken,
+    end_streams: CancellationToken,
+    end_tunnels: CancellationToken,
+    background: CancellationToken,
+    tasks: TaskTracker,
+    grace: Duration,
+}
+
+/// Makes everything, and begins to serve. `stop` begins the end; [`Running::finished`] waits for it.
+///
+/// # Errors
+/// Whatever keeps the proxy from being safe or reachable; nothing has been served then.
+pub async fn start(settings: Settings, stop: CancellationToken) -> Result<Running, StartError> {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let background = CancellationToken::new();
+    let drain = Drain {
+        draining: CancellationToken::new(),
+        end_streams: CancellationToken::new(),
+        end_tunnels: CancellationToken::new(),
+        background: background.clone(),
+        tasks: TaskTracker::new(),
+        grace: settings.app.shutdown_grace_period,
+    };
+
+    let configs = issuer_configs(&settings.oidc)?;
+    let (impersonating, credentialless) = pools(&settings)?;
+    let certificates = Certificates::new(&settings.serving)?;
+    let tls = TlsAcceptor::from(Arc::new(certificates.server_config(&settings.serving)?));
+    let listener = bind(&settings.serving)?;
+    let address = local(&listener, settings.serving.bind)?;
+    let probe_bind = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), settings.app.readiness_probe_port);
+    let probe_listener = listen(probe_bind, false)?;
+    let probe_address = local(&probe_listener, probe_bind)?;
+
+    // Nothing can fail from here on.
+    let extra = settings.app.extra_user_headers.clone();
+    let issuers = Issuers::start(configs, extra.clone(), background.clone());
+    let counters = Arc::new(Counters::default());
+    let readiness = Arc::new(Readiness {
+        issuers: issuers.clone(),
+        require_all: settings.oidc.readiness_require_all,
+        serving: AtomicBool::new(false),
+        draining: drain.draining.clone(),
+    });
+    let passthrough = settings.app.token_passthrough.clone();
+    let throttle = Throttle::new(settings.reviews.rate);
+    let audiences = passthrough.clone().unwrap_or_default().audiences;
+    let stack = Arc::new(Stack {
+        issuers: issuers.clone(),
+        reviewer: Reviewer::new(impersonating.clone(), settings.reviews.subject_access_timeout, audiences, throttle),
+        impersonating: impersonating.clone(),
+        credentialless: credentialless.clone(),
+        tunnels: Tunnels { tasks: drain.tasks.clone(), end: drain.end_tunnels.clone() },
+        behaviour: Behaviour {
+            disable_impersonation: settings.app.disable_impersonation,
+            token_passthrough: passthrough.is_some(),
+            client_ip_extra: settings.app.extra_user_header_client_ip,
+            extra,
+            forwarded_for_from: settings.serving.forwarded_for_from.clone(),
+        },
+        end_streams: drain.end_streams.clone(),
+    });
+    let server = Arc::new(Server {
+        stack,
+        tls,
+        limits: limits(&settings.serving),
+        proxy_protocol_from: settings.serving.proxy_protocol_from.clone(),
+        counters: counters.clone(),
+        draining: drain.draining.clone(),
+        tasks: drain.tasks.clone(),
+    });
+    tokio::spawn(probe::serve(probe_listener, readiness.clone(), background.clone()));
+    watch_files(&settings.oidc, &certificates, &impersonating, &credentialless, &issuers, &background);
+    tokio::spawn(sweep(impersonating, credentialless, background.clone()));
+    tokio::spawn(serving::accept(server, listener));
+    readiness.serving.store(true, Ordering::Release);
+    tracing::info!(%address, probes = %probe_address, apiserver = %settings.apiserver.url, "serving");
+    Ok(Running { address, probe_address, counters, stop, drain })
+}
+
+impl Running {
+    /// Waits for the stop, and then until everything has ended or the grace period is over.
+    pub async fn finished(self) {
+        let Self { stop, drain, counters, .. } = self;
+        stop.cancelled().await;
+        tracing::info!(grace_seconds = drain.grace.as_secs(), "not ready any more; finishing what is under way");
+        // `/ready` says no, the listener closes, idle connections go, and watches end between two events, so that
+        // their clients go to another replica.
+        drain.draining.cancel();
+        drain.end_streams.cancel();
+        drain.tasks.close();
+        let for_tunnels = drain.grace.mul_f64(TUNNEL_SHARE);
+        if tokio::time::timeout(for_tunnels, drain.tasks.wait()).await.is_err() {
+            tracing::info!(open = drain.tasks.len(), "ending upgraded streams");
+            drain.end_tunnels.cancel();
+            if tokio::time::timeout(drain.grace - for_tunnels, drain.tasks.wait()).await.is_err() {
+                tracing::warn!(open = drain.tasks.len(), "the grace period is over; cutting what is left");
+            }
+        }
+        drain.background.cancel();
+        let seen = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        tracing::info!(
+            accepted = seen(&counters.accepted),
+            tcp_probes = seen(&counters.probes),
+            handshake_failures = seen(&counters.handshake_failures),
+            "stopped"
+        );
+    }
+}
+
+fn limits(serving: &ServingSettings) -> Limits {
+    Limits {
+        max_connections: serving.max_connections,
+        header_timeout: serving.header_timeout,
+        idle_timeout: serving.idle_timeout,
+        max_header_bytes: serving.max_header_bytes,
+        max_streams: serving.http2_max_streams,
+    }
+}
+
+fn pools(settings: &Settings) -> Result<(Impersonating, Credentialless), StartError> {
+    let apiserver = &settings.apiserver;
+    let with = Connector::new(&apiserver.url, apiserver.tls.clone(), apiserver.credential.clone())?;
+    let without = with.without_credential()?;
+    Ok((Impersonating::new(Arc::new(with)), Credentialless::new(Arc::new(without))))
+}
+
+/// The issuers as they are configured now: by flags, or by the file.
+fn issuer_configs(oidc: &OidcSettings) -> Result<Vec<(IssuerConfig, Source)>, StartError> {
+    let reserved = ReservedGroups::new(oidc.allow_reserved_groups.clone()).map_err(StartError::Faults)?;
+    let client = oidc.client_certificate.as_ref().map(|files| (files.certificate.clone(), files.key.clone()));
+    let source = |config: &IssuerConfig, ca: Option<Ca>| Source {
+        issuer: config.url.clone(),
+        discovery_url: config.discovery_url.clone(),
+        ca,
+        client: client.clone(),
+    };
+    match &oidc.issuers {
+        IssuerSource::Flags(flags) => {
+            let config = identity::from_flags(&by_flags(flags)?, &reserved).map_err(StartError::Faults)?;
+            let source = source(&config, flags.ca_file.clone().map(Ca::File));
+            Ok(vec![(config, source)])
+        }
+        IssuerSource::AuthenticationConfig(path) => {
+            let text = read(path)?;
+            let configs =
+                identity::parse_authentication_config(&text, &reserved).map_err(StartError::Faults)?;
+            Ok(configs
+                .into_iter()
+                .map(|config| {
+                    let ca = config.certificate_authority.clone().map(Ca::Inline);
+                    let source = source(&config, ca);
+                    (config, source)
+                })
+                .collect())
+        }
+    }
+}
+
+fn by_flags(flags: &IssuerFlags) -> Result<OidcFlags, StartError> {
+    Ok(OidcFlags {
+        issuer_url: flags.issuer_url.clone(),
+        client_id: flags.client_id.clone(),
+        username_claim: flags.username_claim.clone(),
+        username_prefix: flags.username_prefix.clone(),
+        groups_claim: flags.groups_claim.clone(),
+        groups_prefix: flags.groups_prefix.clone(),
+        signing_algs: flags.signing_algs.clone(),
+        required_claims: flags.required_claims.clone(),
+        ca_pem: flags.ca_file.as_ref().map(read).transpose()?,
+        literal_username_prefix: flags.literal_username_prefix,
+    })
+}
+
+fn read(path: &PathBuf) -> Result<String, StartError> {
+    std::fs::read_to_string(path).map_err(|source| StartError::File { path: path.clone(), source })
+}
+
+fn watch_files(
+    oidc: &OidcSettings,
+    certificates: &Arc<Certificates>,
+    impersonating: &Impersonating,
+    credentialless: &Credentialless,
+    issuers: &Arc<Issuers>,
+    background: &CancellationToken,
+) {
+    let serving = certificates.clone();
+    let files = certificates.files();
+    tokio::spawn(runtime::files::on_change(files, RELOAD_EVERY, background.clone(), async move || {
+        report("the serving certificate", serving.reload());
+    }));
+    for connector in [impersonating.connector().clone(), credentialless.connector().clone()] {
+        let files = connector.files();
+        tokio::spawn(runtime::files::on_change(files, RELOAD_EVERY, background.clone(), async move || {
+            report("what kube-apiserver is reached with", connector.reload());
+        }));
+    }
+    if let IssuerSource::AuthenticationConfig(path) = &oidc.issuers {
+        let (oidc, issuers) = (oidc.clone(), issuers.clone());
+        let files = vec![path.clone()];
+        tokio::spawn(runtime::files::on_change(files, RELOAD_EVERY, background.clone(), async move || {
+            report("the authentication configuration", issuer_configs(&oidc).map(|configs| issuers.replace(configs)));
+        }));
+    }
+}
+
+/// A broken file must not stop a proxy that works: what was loaded before stays, and somebody is told.
+fn report<E: std::fmt::Display>(what: &str, outcome: Result<(), E>) {
+    match outcome {
+        Ok(()) => tracing::info!("took up {what} anew"),
+        Err(error) => tracing::error!(%error, "{what} changed, but cannot be used; keeping the old one"),
+    }
+}
+
+async fn sweep(impersonating: Impersonating, credentialless: Credentialless, stop: CancellationToken) {
+    loop {
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(SWEEP_EVERY) => {} }
+        impersonating.sweep(UPSTREAM_IDLE);
+        credentialless.sweep(UPSTREAM_IDLE);
+    }
+}
+
+fn bind(serving: &ServingSettings) -> Result<TcpListener, StartError> {
+    listen(serving.bind, serving.permit_port_sharing)
+}
+
+/// Listens; `[::]` means both families, and `0.0.0.0` on a host without IPv6.
+fn listen(address: SocketAddr, share_port: bool) -> Result<TcpListener, StartError> {
+    let failed = |address| move |source| StartError::Bind { address, source };
+    match try_listen(address, share_port) {
+        Err(error) if address.ip().is_unspecified() && address.is_ipv6() && is_no_ipv6(&error) => {
+            let v4 = SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), address.port());
+            try_listen(v4, share_port).map_err(failed(v4))
+        }
+        listening => listening.map_err(failed(address)),
+    }
+}
+
+fn is_no_ipv6(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::Unsupported | std::io::ErrorKind::AddrNotAvailable)
+        || error.raw_os_error() == Some(97) // EAFNOSUPPORT has no ErrorKind
+}
+
+fn try_listen(address: SocketAddr, share_port: bool) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    // As Go and every server does it: a restart need not wait for connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if share_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn local(listener: &TcpListener, wanted: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Bind { address: wanted, source })
+}

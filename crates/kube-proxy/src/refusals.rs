@@ -1,0 +1,108 @@
+//! Every way in which the proxy says no, in the two messages that each has: the operator's and the client's.
+
+use std::net::IpAddr;
+
+use http::StatusCode;
+use impersonation::{StripRefusal, Unrepresentable};
+
+use crate::issuers::AuthenticationError;
+use crate::reviews::ReviewError;
+use crate::status::Refusal;
+use crate::upstream::SendError;
+
+/// Logs a refusal once: at INFO what an operator may be asked about, at WARN what concerns the proxy itself.
+pub(crate) fn log(refusal: &Refusal, peer: IpAddr) {
+    let code = refusal.code.as_u16();
+    if refusal.code.is_server_error() {
+        tracing::warn!(%peer, code, reason = %refusal.operator, "could not forward a request");
+    } else {
+        tracing::info!(%peer, code, reason = %refusal.operator, "refused a request");
+    }
+}
+
+/// A request that is not taken apart, because it is not what it should be.
+pub(crate) fn strip(refusal: StripRefusal) -> Refusal {
+    Refusal::new(refusal.status(), refusal.to_string(), refusal.client_message())
+}
+
+/// No bearer token. `scheme` is the one that came instead.
+pub(crate) fn no_credential(scheme: Option<&str>) -> Refusal {
+    match scheme {
+        None => Refusal::unauthorized("no bearer token", "no bearer token: sign in, and use the kubeconfig that you were given"),
+        Some(scheme) => Refusal::unauthorized(
+            format!("an Authorization of the scheme {scheme:?}"),
+            "only bearer tokens are accepted",
+        ),
+    }
+}
+
+/// A token that proves nobody.
+pub(crate) fn authentication(error: &AuthenticationError) -> Refusal {
+    match error {
+        AuthenticationError::Rejected(rejection) => {
+            Refusal::unauthorized(rejection.to_string(), rejection.client_message())
+        }
+        AuthenticationError::UnknownIssuer(_) => {
+            Refusal::unauthorized(error.to_string(), "the token is of an issuer that this cluster does not accept")
+        }
+        AuthenticationError::NoKeys(_) => Refusal::unavailable(
+            error.to_string(),
+            "the keys of the token's issuer could not be fetched yet; try again in a moment",
+        ),
+        AuthenticationError::Unrepresentable(error) => unrepresentable(error),
+    }
+}
+
+/// A user whose name, groups or extra no header can carry unchanged.
+pub(crate) fn unrepresentable(error: &Unrepresentable) -> Refusal {
+    Refusal::unauthorized(error.to_string(), "the token's user or groups contain characters that cannot be passed on")
+}
+
+/// `--as` without a yes.
+pub(crate) fn review(error: &ReviewError) -> Refusal {
+    match error {
+        ReviewError::Denied(denied) => Refusal::new(StatusCode::FORBIDDEN, denied.to_string(), denied.to_string()),
+        ReviewError::TimedOut(_) => Refusal::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            error.to_string(),
+            "whether you may impersonate could not be found out in time; try again",
+        ),
+        ReviewError::Send(error) => upstream(error),
+        ReviewError::Refused(_) | ReviewError::Status { .. } => Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string(),
+            "whether you may impersonate could not be found out; ask your administrator to look at the proxy's log",
+        ),
+    }
+}
+
+/// A token that is neither one of ours nor kube-apiserver's. The client hears why it is not one of ours.
+pub(crate) fn passthrough(why_not_ours: &AuthenticationError, review: &ReviewError) -> Refusal {
+    match review {
+        ReviewError::Send(error) => upstream(error),
+        ReviewError::TimedOut(_) => Refusal::new(StatusCode::GATEWAY_TIMEOUT, review.to_string(), "the token's review took too long; try again"),
+        _ => {
+            let ours = authentication(why_not_ours);
+            Refusal { operator: format!("{}; and kube-apiserver: {review}", ours.operator), ..ours }
+        }
+    }
+}
+
+/// kube-apiserver cannot be reached, or does not take the proxy.
+pub(crate) fn upstream(error: &SendError) -> Refusal {
+    match error {
+        SendError::Connect(_) => Refusal::unavailable(error.to_string(), "the proxy cannot reach kube-apiserver; try again in a moment"),
+        SendError::Failed(_) => Refusal::new(
+            StatusCode::BAD_GATEWAY,
+            error.to_string(),
+            "the connection to kube-apiserver failed while it handled this request; it may have been carried out",
+        ),
+        SendError::ProxyUnauthorized => Refusal::new(
+            StatusCode::BAD_GATEWAY,
+            error.to_string(),
+            "kube-apiserver does not accept the proxy (not your token); tell your administrator",
+        ),
+        SendError::Unaddressable(_) => Refusal::new(StatusCode::BAD_REQUEST, error.to_string(), "the request's path is not valid"),
+        SendError::Review(_) => Refusal::new(StatusCode::BAD_GATEWAY, error.to_string(), "kube-apiserver's answer to a review could not be read"),
+    }
+}

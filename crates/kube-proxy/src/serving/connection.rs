@@ -1,0 +1,213 @@
+//! One client connection from its TLS handshake to its end.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::io::{ClientIo, ClientTls};
+use super::{Limits, Server};
+use crate::body::ResponseBody;
+
+/// What requests of one connection share.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Where it came from, by the PROXY protocol where that is trusted.
+    pub(crate) peer: IpAddr,
+    in_flight: AtomicUsize,
+    /// Whether bytes came while no request was in flight.
+    heard: AtomicBool,
+    /// Rises when a request ends, so that idleness is counted from then.
+    ended: AtomicUsize,
+    /// The place among `max_connections`, kept as long as anything of the connection lives: an upgraded one too.
+    _place: OwnedSemaphorePermit,
+}
+
+/// One request in flight on a connection.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Connection>);
+
+impl Connection {
+    fn new(peer: IpAddr, place: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            in_flight: AtomicUsize::new(0),
+            heard: AtomicBool::new(false),
+            ended: AtomicUsize::new(0),
+            _place: place,
+        })
+    }
+
+    pub(super) fn heard(&self) {
+        if self.in_flight.load(Ordering::Relaxed) == 0 {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.heard.store(false, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves requests until the client leaves, is idle too long, or the server drains.
+pub(super) async fn serve(server: &Arc<Server>, tls: ClientTls, peer: IpAddr, place: OwnedSemaphorePermit) {
+    let connection = Connection::new(peer, place);
+    let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+    let io = TokioIo::new(ClientIo::new(tls, connection.clone()));
+    let service = {
+        let (stack, connection) = (server.stack.clone(), connection.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let in_flight = connection.begin();
+            let (stack, connection) = (stack.clone(), connection.clone());
+            // Boxed, so that a stream which only forwards a watch does not keep room for the way it got there.
+            Box::pin(async move {
+                let response = stack.answer(&connection, request).await;
+                Ok::<_, Infallible>(response.map(|body: ResponseBody| body.holding(in_flight)))
+            })
+        })
+    };
+    let result = if is_h2 {
+        let serving = h2_settings(&server.limits).serve_connection(io, service);
+        supervise(server, &connection, is_h2, serving, |serving| serving.graceful_shutdown()).await
+    } else {
+        let serving = h1_settings(&server.limits).serve_connection(io, service).with_upgrades();
+        supervise(server, &connection, is_h2, serving, |serving| serving.graceful_shutdown()).await
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a client connection ended");
+    }
+}
+
+/// Drives `serving`, and ends it gracefully when it is idle or the server drains. What does not end gracefully within
+/// the header timeout, with nothing in flight, is dropped.
+async fn supervise<C>(
+    server: &Server,
+    connection: &Arc<Connection>,
+    is_h2: bool,
+    serving: C,
+    shut_down: impl Fn(std::pin::Pin<&mut C>),
+) -> Result<(), hyper::Error>
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    let limits = &server.limits;
+    let mut serving = std::pin::pin!(serving);
+    let mut ending = false;
+    let mut watch = Watch::new(limits, is_h2);
+    loop {
+        tokio::select! {
+            result = &mut serving => return result,
+            () = server.draining.cancelled(), if !ending => {
+                ending = true;
+                shut_down(serving.as_mut());
+            }
+            () = tokio::time::sleep(watch.look_after()) => match watch.look(connection) {
+                Verdict::Fine => {}
+                Verdict::Silent if ending => return Ok(()),
+                Verdict::Silent => {
+                    ending = true;
+                    shut_down(serving.as_mut());
+                }
+                Verdict::SlowHeader => {
+                    tracing::debug!(peer = %connection.peer, "no whole request header in time");
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Looks at a connection every header timeout.
+struct Watch {
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    ended: usize,
+    silent_for: Duration,
+    heard_before: bool,
+    is_h2: bool,
+}
+
+enum Verdict {
+    Fine,
+    Silent,
+    SlowHeader,
+}
+
+impl Watch {
+    fn new(limits: &Limits, is_h2: bool) -> Self {
+        let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
+        Self { header_timeout, idle_timeout, ended: 0, silent_for: Duration::ZERO, heard_before: false, is_h2 }
+    }
+
+    fn look_after(&self) -> Duration {
+        self.header_timeout.min(self.idle_timeout)
+    }
+
+    fn look(&mut self, connection: &Connection) -> Verdict {
+        let ended = connection.ended.load(Ordering::Relaxed);
+        let busy = connection.in_flight.load(Ordering::Relaxed) > 0;
+        if busy || ended != self.ended {
+            (self.ended, self.silent_for, self.heard_before) = (ended, Duration::ZERO, false);
+            return Verdict::Fine;
+        }
+        // Heard in the look before, and still no request: the header takes longer than it may. After its first
+        // request an HTTP/2 client also says PING and acknowledgements, so there only the idle timeout counts.
+        let heard = connection.heard.swap(false, Ordering::Relaxed);
+        let slow = self.heard_before && heard && (!self.is_h2 || ended == 0);
+        self.heard_before = heard;
+        self.silent_for += self.look_after();
+        match () {
+            () if slow => Verdict::SlowHeader,
+            () if self.silent_for >= self.idle_timeout => Verdict::Silent,
+            () => Verdict::Fine,
+        }
+    }
+}
+
+fn h2_settings(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024)
+        .max_frame_size(16 * 1024)
+        .max_send_buf_size(64 * 1024)
+        .max_header_list_size(limits.max_header_bytes)
+        // Rapid reset (CVE-2023-44487): streams that a client opens and resets before they are answered.
+        .max_pending_accept_reset_streams(Some(64))
+        .max_local_error_reset_streams(Some(256))
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(15))
+        .auto_date_header(false);
+    builder
+}
+
+fn h1_settings(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // `Watch` bounds the header: this timer would also close connections that are merely idle.
+        .header_read_timeout(None)
+        .max_headers(200)
+        .max_buf_size(usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX).max(16 * 1024))
+        .auto_date_header(false);
+    builder
+}

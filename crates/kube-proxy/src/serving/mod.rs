@@ -1,0 +1,168 @@
+//! The listener: TCP, the PROXY protocol where it is due, TLS, and HTTP/1.1 or HTTP/2, each with a bound on what a
+//! slow, silent or hostile client can hold.
+
+mod connection;
+mod io;
+pub(crate) mod tls;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls::AlertDescription;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use connection::{Connection, InFlight};
+pub(crate) use io::{ClientIo, ClientTls};
+
+use crate::client_address;
+use crate::proxy_protocol::{self, Header, HeaderError};
+use crate::stack::Stack;
+
+/// What bounds a client. Times without a unit in their name are durations of silence or work.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Connections at once; more wait in the kernel's backlog.
+    pub(crate) max_connections: usize,
+    /// For the PROXY header, the TLS handshake, and the headers of a request, each.
+    pub(crate) header_timeout: Duration,
+    /// A connection without a request in flight is closed after this.
+    pub(crate) idle_timeout: Duration,
+    /// Request headers, all together, in bytes.
+    pub(crate) max_header_bytes: u32,
+    /// Streams on one HTTP/2 connection.
+    pub(crate) max_streams: u32,
+}
+
+/// What the listener saw of clients that never became requests. Read by whoever exports it.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections that closed before they sent a byte: TCP health checks.
+    pub probes: AtomicU64,
+    /// TLS handshakes that failed.
+    pub handshake_failures: AtomicU64,
+    /// PROXY headers that were missing or malformed.
+    pub proxy_header_failures: AtomicU64,
+}
+
+/// Everything that a connection needs.
+pub(crate) struct Server {
+    pub(crate) stack: Arc<Stack>,
+    pub(crate) tls: TlsAcceptor,
+    pub(crate) limits: Limits,
+    pub(crate) proxy_protocol_from: Vec<IpNet>,
+    pub(crate) counters: Arc<Counters>,
+    /// Cancelled when the server begins to stop: connections finish what they have.
+    pub(crate) draining: CancellationToken,
+    /// Connections and upgraded streams that are still there.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Accepts connections until the server drains.
+pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener) {
+    let room = Arc::new(Semaphore::new(server.limits.max_connections));
+    loop {
+        let accepted = async {
+            // A closed semaphore would be the only error, and nobody closes it.
+            let place = room.clone().acquire_owned().await.ok()?;
+            Some((place, listener.accept().await))
+        };
+        let accepted = tokio::select! {
+            () = server.draining.cancelled() => return,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            None => return,
+            Some((place, Ok((tcp, peer)))) => {
+                server.counters.accepted.fetch_add(1, Ordering::Relaxed);
+                server.tasks.spawn(serve(server.clone(), tcp, peer, place));
+            }
+            Some((_place, Err(error))) => {
+                // Out of file descriptors, most likely: waiting is all that helps.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(server: Arc<Server>, mut tcp: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    if let Err(error) = tcp.set_nodelay(true).and_then(|()| crate::upstream::keep_alive(&tcp)) {
+        tracing::debug!(%peer, %error, "the connection was gone before it began");
+        return;
+    }
+    let header_timeout = server.limits.header_timeout;
+    let Ok(client) = tokio::time::timeout(header_timeout, client_of(&server, &mut tcp, peer)).await else {
+        tracing::debug!(%peer, "no PROXY header in time");
+        return;
+    };
+    let Some(client) = client else { return };
+    let Ok(stream) = tokio::time::timeout(header_timeout, handshake(&server, tcp, client)).await else {
+        server.counters.handshake_failures.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%client, "no TLS handshake in time");
+        return;
+    };
+    if let Some(stream) = stream {
+        connection::serve(&server, stream, client, place).await;
+    }
+}
+
+/// The address that the connection came from, by its PROXY header where one is due.
+async fn client_of(server: &Server, tcp: &mut TcpStream, peer: SocketAddr) -> Option<IpAddr> {
+    let address = peer.ip().to_canonical();
+    if !client_address::is_in(address, &server.proxy_protocol_from) {
+        return Some(address);
+    }
+    match proxy_protocol::read(tcp).await {
+        Ok(Header::Proxied(source)) => Some(source.ip()),
+        Ok(Header::Local) => Some(address),
+        Err(HeaderError::Io(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            server.counters.probes.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%peer, "a TCP probe: closed before the PROXY header");
+            None
+        }
+        Err(error) => {
+            server.counters.proxy_header_failures.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(%peer, %error, "refused a connection");
+            None
+        }
+    }
+}
+
+async fn handshake(server: &Server, tcp: TcpStream, client: IpAddr) -> Option<ClientTls> {
+    let (error, mut tcp) = match server.tls.accept(tcp).into_fallible().await {
+        Ok(stream) => return Some(stream),
+        Err(failed) => failed,
+    };
+    let tls_error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls_error {
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            server.counters.probes.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%client, "a TCP probe: closed before the TLS handshake");
+            return None;
+        }
+        Some(rustls::Error::AlertReceived(
+            alert @ (AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateExpired),
+        )) => {
+            tracing::info!(%client, ?alert, "the client does not accept our certificate: give it the CA that signed --tls-cert-file");
+        }
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            use tokio::io::AsyncWriteExt;
+            tracing::debug!(%client, "plain HTTP, or no TLS at all, on the TLS port");
+            let answer = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks HTTPS; the request was not TLS.\n";
+            let _best_effort = tcp.write_all(answer).await;
+            let _best_effort = tcp.shutdown().await;
+        }
+        _ => tracing::debug!(%client, %error, "the TLS handshake failed"),
+    }
+    server.counters.handshake_failures.fetch_add(1, Ordering::Relaxed);
+    None
+}

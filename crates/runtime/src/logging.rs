@@ -1,0 +1,46 @@
+//! Logging: text for people, JSON for machines, to standard error.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::SystemTime;
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line per event.
+    #[default]
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+/// Starts logging for the process. `verbosity` is klog's scale: 0 and 1 log INFO and above, 2 to 4 DEBUG, 5 and more
+/// TRACE of Keyway's own crates; libraries stay at WARN, and above 7 at DEBUG. `filter`, in the syntax of
+/// `RUST_LOG`, replaces all of this where it is given.
+///
+/// Calling it a second time does nothing: the first subscriber stays.
+pub fn init(format: LogFormat, verbosity: u8, filter: Option<&str>) {
+    let directives = filter.map_or_else(|| default_directives(verbosity), str::to_owned);
+    let filter = EnvFilter::builder().parse_lossy(directives);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let _already_started = match format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+const OWN_CRATES: [&str; 5] = ["keywayd", "kube_proxy", "identity", "impersonation", "runtime"];
+
+fn default_directives(verbosity: u8) -> String {
+    let own = match verbosity {
+        0 | 1 => "info",
+        2..=4 => "debug",
+        _ => "trace",
+    };
+    let libraries = if verbosity > 7 { "debug" } else { "warn" };
+    let mut directives = libraries.to_owned();
+    for name in OWN_CRATES {
+        directives.push_str(&format!(",{name}={own}"));
+    }
+    directives
+}

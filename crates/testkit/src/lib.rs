@@ -1,0 +1,4 @@
+//! What the tests, the demo and the benches are made of: a CA, an issuer, a real cluster, hostile clients.
+
+pub mod ca;
+pub mod cluster;
