@@ -146,11 +146,15 @@ impl Impersonation {
         }
         Ok(Self { headers: self.headers.clone(), more })
     }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.headers.iter().chain(&self.more)
+    }
 }
 
 impl fmt::Debug for Impersonation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_map().entries(self.headers.iter().chain(&self.more).map(|(name, value)| (name, value))).finish()
+        formatter.debug_map().entries(self.headers().map(|(name, value)| (name, value))).finish()
     }
 }
 
@@ -164,7 +168,7 @@ pub struct UpstreamRequest {
 #[must_use]
 pub fn apply(impersonation: &Impersonation, request: StrippedRequest) -> UpstreamRequest {
     let mut parts = request.into_parts();
-    for (name, value) in impersonation.headers.iter().chain(&impersonation.more) {
+    for (name, value) in impersonation.headers() {
         // Cannot exceed the map: both sides are bounded, see MAX_EXTRA_KEYS.
         parts.headers.append(name.clone(), value.clone());
     }
@@ -267,3 +271,6 @@ fn check_room<'header>(
     let names: std::collections::HashSet<&HeaderName> = headers.map(|(name, _)| name).collect();
     if names.len() > MAX_EXTRA_KEYS { Err(Unrepresentable::TooManyExtras) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

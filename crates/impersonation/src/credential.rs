@@ -163,3 +163,6 @@ fn decode(encoded: &[u8]) -> Result<BearerToken, StripRefusal> {
     let token = String::from_utf8(token).map_err(|_invalid| StripRefusal::SubprotocolEncoding)?;
     BearerToken::parse(token)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,6 @@ fn escapes_are_valid(encoded: &str) -> bool {
         matches!((digits.next(), digits.next()), (Some(high), Some(low)) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
     })
 }
+
+#[cfg(test)]
+mod tests;

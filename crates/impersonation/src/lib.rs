@@ -31,6 +31,11 @@ mod reviews;
 mod strip;
 mod text;
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;
+
 pub use apply::{Impersonation, Unrepresentable, UpstreamRequest, apply};
 pub use credential::BearerToken;
 pub use passthrough::{PassthroughRequest, ReviewRefusal, TokenReviewed};

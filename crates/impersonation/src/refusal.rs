@@ -121,3 +121,12 @@ impl StripRefusal {
         }
     }
 }
+
+/// The beginning of what a client sent, for a message: names may be as long as all headers together.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 100;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

@@ -7,7 +7,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::extra_key;
-use crate::refusal::StripRefusal;
+use crate::refusal::{StripRefusal, shown};
 use crate::text;
 
 pub(crate) const USER: HeaderName = HeaderName::from_static("impersonate-user");
@@ -67,7 +67,7 @@ impl RequestedImpersonation {
                     None => extra.push((key, values)),
                 }
             } else if ![USER, GROUP, UID].contains(name) {
-                return Err(StripRefusal::UnknownImpersonation(name.to_string()));
+                return Err(StripRefusal::UnknownImpersonation(shown(name.as_str())));
             }
         }
         extra.sort();
@@ -81,15 +81,15 @@ impl RequestedImpersonation {
 
 fn key(name: &HeaderName, encoded: &str) -> Result<String, StripRefusal> {
     let key = extra_key::from_name(encoded)
-        .map_err(|flaw| StripRefusal::ExtraKey { header: name.to_string(), flaw })?;
+        .map_err(|flaw| StripRefusal::ExtraKey { header: shown(name.as_str()), flaw })?;
     if key.starts_with(ORIGINAL_USER) {
-        return Err(StripRefusal::ReservedExtra(key));
+        return Err(StripRefusal::ReservedExtra(shown(&key)));
     }
     Ok(key)
 }
 
 fn all(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<String>, StripRefusal> {
-    let text = |value| text::from_value(value).map_err(|flaw| StripRefusal::Value { header: name.to_string(), flaw });
+    let text = |value| text::from_value(value).map_err(|flaw| StripRefusal::Value { header: shown(name.as_str()), flaw });
     headers.get_all(name).iter().map(text).collect()
 }
 
@@ -98,3 +98,6 @@ fn only(headers: &HeaderMap, name: &HeaderName, shown: &'static str) -> Result<O
     let value = values.pop();
     if values.is_empty() { Ok(value) } else { Err(StripRefusal::Repeated(shown)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::credential::{self, BearerToken, Credentials};
-use crate::refusal::StripRefusal;
+use crate::refusal::{StripRefusal, shown};
 use crate::requested::RequestedImpersonation;
 
 /// A request that has been taken apart.
@@ -160,10 +160,10 @@ fn target(method: &Method, uri: &Uri) -> Result<Uri, StripRefusal> {
         Some(path) if path.as_str().starts_with('/') => Ok(Uri::from(path.clone())),
         Some(query) if uri.authority().is_some() && query.as_str().starts_with('?') => {
             // `http://host?query`: RFC 9112 section 3.2.1 makes an empty path `/`.
-            let path = PathAndQuery::try_from(format!("/{query}"));
-            path.map(Uri::from).map_err(|_invalid| StripRefusal::Target(uri.to_string()))
+            let path = PathAndQuery::try_from(format!("/{}", query.as_str()));
+            path.map(Uri::from).map_err(|_invalid| StripRefusal::Target(shown(&uri.to_string())))
         }
-        _ => Err(StripRefusal::Target(uri.to_string())),
+        _ => Err(StripRefusal::Target(shown(&uri.to_string()))),
     }
 }
 
@@ -219,3 +219,6 @@ fn is_same(name: &str, listed: &str) -> bool {
     let dashed = |byte| if byte == b'_' { b'-' } else { byte };
     name.len() == listed.len() && name.bytes().map(dashed).eq(listed.bytes())
 }
+
+#[cfg(test)]
+mod tests;

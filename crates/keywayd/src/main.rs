@@ -1,1 +1,101 @@
-fn main() {}
+//! The servers of Keyway in one program: `keywayd kube-proxy …`. Called by the name `kube-oidc-proxy` it is that one,
+//! without a subcommand, for charts and scripts that were written for the proxy that it replaces.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program's words before it logs")]
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use kube_proxy::options::{self, Exit, Host, InvokedAs, Settings};
+
+const USAGE: &str = "\
+keywayd: the servers of Keyway
+
+Usage:
+  keywayd kube-proxy [flags]    validate OIDC tokens and impersonate users to kube-apiserver
+  keywayd --version
+
+`keywayd kube-proxy --help` lists its flags.";
+
+/// Faults of the command line and the configuration.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let invoked_as = InvokedAs::from_program(&program);
+    if invoked_as == InvokedAs::KubeOidcProxy {
+        return kube_proxy(invoked_as, arguments);
+    }
+    let subcommand = arguments.next().unwrap_or_default();
+    match subcommand.to_str() {
+        Some("kube-proxy") => kube_proxy(invoked_as, arguments),
+        Some("--version" | "version") => {
+            println!("keywayd v{}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Some("--help" | "-h" | "help") => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Some("") => {
+            eprintln!("{USAGE}");
+            ExitCode::from(EXIT_USAGE)
+        }
+        _ => {
+            eprintln!("unknown command {:?}\n\n{USAGE}", subcommand.to_string_lossy());
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn kube_proxy(invoked_as: InvokedAs, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let options = match options::parse(invoked_as, arguments) {
+        Ok(options) => options,
+        Err(exit @ (Exit::Help(_) | Exit::Version(_))) => {
+            println!("{exit}");
+            return ExitCode::SUCCESS;
+        }
+        Err(exit) => {
+            eprintln!("{exit}");
+            return ExitCode::from(exit.code());
+        }
+    };
+    let settings = match options.validate(invoked_as, &Host::this()) {
+        Ok(settings) => settings,
+        Err(faults) => {
+            for fault in faults {
+                eprintln!("{fault}");
+            }
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    runtime::crypto::install();
+    let filter = std::env::var("RUST_LOG").ok();
+    runtime::logging::init(settings.logging.format, settings.logging.verbosity, filter.as_deref());
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = settings.app.worker_threads {
+        builder.worker_threads(threads.get());
+    }
+    let built = builder.enable_all().thread_name("keyway").build();
+    let outcome = built.map_err(|error| format!("cannot start the runtime: {error}")).and_then(|runtime| {
+        let outcome = runtime.block_on(serve(settings));
+        // Whatever still runs was given its grace period.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> Result<(), String> {
+    let stop = runtime::shutdown::on_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let running = kube_proxy::start(settings, stop).await.map_err(|error| error.to_string())?;
+    running.finished().await;
+    Ok(())
+}

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::issuers::{Ca, Issuers, Source};
 use crate::options::{IssuerFlags, IssuerSource, OidcSettings, ServingSettings, Settings};
 use crate::probe::{self, Readiness};
-use crate::reviews::{Reviewer, Throttle};
+use crate::reviews::Reviewer;
 use crate::serving::tls::{Certificates, TlsError};
 use crate::serving::{self, Counters, Limits, Server};
 use crate::stack::{Behaviour, Stack};
@@ -125,11 +125,10 @@ pub async fn start(settings: Settings, stop: CancellationToken) -> Result<Runnin
         draining: drain.draining.clone(),
     });
     let passthrough = settings.app.token_passthrough.clone();
-    let throttle = Throttle::new(settings.reviews.rate);
     let audiences = passthrough.clone().unwrap_or_default().audiences;
     let stack = Arc::new(Stack {
         issuers: issuers.clone(),
-        reviewer: Reviewer::new(impersonating.clone(), settings.reviews.subject_access_timeout, audiences, throttle),
+        reviewer: Reviewer::new(impersonating.clone(), settings.reviews, audiences),
         impersonating: impersonating.clone(),
         credentialless: credentialless.clone(),
         tunnels: Tunnels { tasks: drain.tasks.clone(), end: drain.end_tunnels.clone() },

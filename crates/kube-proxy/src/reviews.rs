@@ -12,7 +12,7 @@ use impersonation::{
 };
 use quick_cache::sync::Cache;
 
-use crate::options::ReviewRate;
+use crate::options::{ReviewRate, ReviewSettings};
 use crate::upstream::{Impersonating, Review, SendError};
 
 /// How long a yes holds without asking again. A no never holds: whoever was just granted a right tries at once.
@@ -24,6 +24,8 @@ pub(crate) struct Reviewer {
     upstream: Impersonating,
     /// For all the questions of one request together.
     timeout: Duration,
+    /// For one question.
+    call_timeout: Duration,
     audiences: Vec<String>,
     throttle: Throttle,
     allowed: Cache<ReviewQuestion, Remembered<Verdict>>,
@@ -52,8 +54,17 @@ pub(crate) enum ReviewError {
 }
 
 impl Reviewer {
-    pub(crate) fn new(upstream: Impersonating, timeout: Duration, audiences: Vec<String>, throttle: Throttle) -> Self {
-        Self { upstream, timeout, audiences, throttle, allowed: Cache::new(CAPACITY), tokens: Cache::new(CAPACITY) }
+    pub(crate) fn new(upstream: Impersonating, settings: ReviewSettings, audiences: Vec<String>) -> Self {
+        let timeout = settings.subject_access_timeout;
+        Self {
+            upstream,
+            timeout,
+            call_timeout: settings.call_timeout.unwrap_or(timeout),
+            audiences,
+            throttle: Throttle::new(settings.rate),
+            allowed: Cache::new(CAPACITY),
+            tokens: Cache::new(CAPACITY),
+        }
     }
 
     /// Whether `requester` may become what the client asks for; every question must be answered with yes.
@@ -104,7 +115,10 @@ impl Reviewer {
 
     async fn post(&self, review: Review, kind: &'static str, body: Vec<u8>) -> Result<bytes::Bytes, ReviewError> {
         self.throttle.admit().await;
-        let (status, answer) = self.upstream.review(review, body).await?;
+        let asking = self.upstream.review(review, body);
+        let (status, answer) = tokio::time::timeout(self.call_timeout, asking)
+            .await
+            .map_err(|_elapsed| ReviewError::TimedOut(self.call_timeout))??;
         if !status.is_success() {
             let detail = String::from_utf8_lossy(answer.get(..answer.len().min(512)).unwrap_or_default()).into_owned();
             return Err(ReviewError::Status { kind, status: status.as_u16(), detail });
@@ -121,7 +135,7 @@ impl<T> Remembered<T> {
 
 /// `--kube-client-qps` and `--kube-client-burst`: how often the proxy asks in its own name. Without them it asks as
 /// often as it must.
-pub(crate) struct Throttle {
+struct Throttle {
     /// The time between two questions, and how many may come at once.
     pace: Option<(Duration, u32)>,
     /// When the bucket would be full again.
@@ -130,7 +144,7 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     /// No bound if `rate` is absent.
-    pub(crate) fn new(rate: Option<ReviewRate>) -> Self {
+    fn new(rate: Option<ReviewRate>) -> Self {
         let pace = rate.map(|rate| (Duration::from_secs_f32(1.0 / rate.qps.max(0.001)), rate.burst.max(1)));
         Self { pace, full_at: Mutex::new(Instant::now()) }
     }

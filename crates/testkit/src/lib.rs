@@ -2,3 +2,5 @@
 
 pub mod ca;
 pub mod cluster;
+pub mod issuer;
+pub mod signing;

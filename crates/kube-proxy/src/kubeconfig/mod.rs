@@ -67,12 +67,6 @@ impl ApiserverConfig {
     pub fn has_credential(&self) -> bool {
         self.tls.client.is_some() || !matches!(self.credential, Credential::None)
     }
-
-    /// What a connector is made from.
-    #[must_use]
-    pub fn upstream(&self) -> (Uri, UpstreamTls, Credential) {
-        (self.url.clone(), self.tls.clone(), self.credential.clone())
-    }
 }
 
 /// Finds the connection settings, and checks that the files which they name can be read.

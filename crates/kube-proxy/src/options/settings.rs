@@ -37,8 +37,6 @@ pub struct ServingSettings {
     /// Where to listen. If the address is unspecified, it is `::`, and stands for every interface by IPv4 **and** IPv6
     /// (`IPV6_V6ONLY` off; `0.0.0.0` on a host without IPv6), as Go has it.
     pub bind: SocketAddr,
-    /// `SO_REUSEADDR`.
-    pub permit_address_sharing: bool,
     /// `SO_REUSEPORT`.
     pub permit_port_sharing: bool,
     /// The certificate for clients that ask for no other.

@@ -94,7 +94,6 @@ fn serving(values: &mut Values<'_>) -> ServingSettings {
     };
     ServingSettings {
         bind: bind(values),
-        permit_address_sharing: values.switch("permit-address-sharing"),
         permit_port_sharing: values.switch("permit-port-sharing"),
         certificate: tls::certificate(values),
         sni_certificates: tls::sni_certificates(values),

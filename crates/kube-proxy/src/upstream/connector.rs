@@ -22,12 +22,22 @@ use super::dial;
 pub(crate) type UpstreamIo = TlsStream<TcpStream>;
 
 /// PEM, or the file that holds it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Pem {
     /// PEM text.
     Inline(Vec<u8>),
     /// A file, read again when it changes.
     File(PathBuf),
+}
+
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            // It may be a private key.
+            Self::Inline(_) => f.write_str("Inline(…)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 impl Pem {

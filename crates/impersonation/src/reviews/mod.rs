@@ -10,15 +10,14 @@
 //! nodes and service accounts) and then falls back to `impersonate`. Only the last is asked here. So a right that is
 //! granted through the narrow verbs alone is not honoured through the proxy; no one is allowed more than without it.
 
+mod denied;
 mod wire;
 
-#[cfg(test)]
-mod tests;
-
-use std::fmt;
 use std::sync::Arc;
 
 use identity::VerifiedIdentity;
+
+pub use denied::Denied;
 
 use crate::apply::AUTHENTICATED;
 use crate::requested::RequestedImpersonation;
@@ -27,6 +26,7 @@ use crate::requested::RequestedImpersonation;
 #[derive(Debug)]
 pub struct PendingReviews {
     requested: RequestedImpersonation,
+    requester: Arc<Requester>,
     questions: Vec<ReviewQuestion>,
 }
 
@@ -76,15 +76,6 @@ pub struct AuthorizedTarget {
     requester: Arc<Requester>,
 }
 
-/// One part of a wish that kube-apiserver did not allow. `Display` is for operators.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}", self.client_message(), Fault(fault))]
-pub struct Denied {
-    question: ReviewQuestion,
-    reason: String,
-    fault: String,
-}
-
 /// The questions whose answers decide whether `requester` may become what was asked for: at most one for each value.
 #[must_use]
 pub fn reviews(requested: RequestedImpersonation, requester: &VerifiedIdentity) -> PendingReviews {
@@ -108,7 +99,7 @@ pub fn reviews(requested: RequestedImpersonation, requester: &VerifiedIdentity) 
             ask(Resource::Extra { key: key.clone(), value: value.clone() });
         }
     }
-    PendingReviews { requested, questions }
+    PendingReviews { requested, requester, questions }
 }
 
 impl PendingReviews {
@@ -123,23 +114,79 @@ impl PendingReviews {
     /// # Errors
     /// The first question, in the order of [`PendingReviews::questions`], that has no yes.
     pub fn resolve(self, verdicts: Vec<Verdict>) -> Result<AuthorizedTarget, Denied> {
-        let mut requester = None;
         for question in self.questions {
             match verdicts.iter().find(|verdict| verdict.question == question) {
-                Some(verdict) if verdict.allowed => requester = Some(question.requester),
-                Some(no) => {
-                    return Err(Denied { question, reason: no.reason.clone(), fault: no.fault.clone() });
-                }
-                None => {
-                    let fault = "there is no answer to this question".to_owned();
-                    return Err(Denied { question, reason: String::new(), fault });
-                }
+                Some(verdict) if verdict.allowed => {}
+                Some(no) => return Err(Denied::new(question, no.reason.clone(), no.fault.clone())),
+                None => return Err(Denied::new(question, String::new(), "nobody answered this question".to_owned())),
             }
         }
-        match requester {
-            Some(requester) => Ok(AuthorizedTarget { requested: self.requested, requester }),
-            // Not reached: there is always the question about the user. Were there none, nobody would have said yes.
-            None => Err(Denied::without_question(&self.requested)),
+        Ok(AuthorizedTarget { requested: self.requested, requester: self.requester })
+    }
+}
+
+impl Verdict {
+    /// Whether it is a yes. A yes may be remembered for a moment; a no should not be, for whoever was just granted
+    /// the right will try at once.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.allowed
+    }
+}
+
+impl AuthorizedTarget {
+    pub(crate) fn requested(&self) -> &RequestedImpersonation {
+        &self.requested
+    }
+
+    /// Whether it was `identity` that was authorized.
+    pub(crate) fn is_of(&self, identity: &VerifiedIdentity) -> bool {
+        *self.requester == Requester::new(identity)
+    }
+}
+
+impl Requester {
+    fn new(identity: &VerifiedIdentity) -> Self {
+        let mut groups = identity.groups().to_vec();
+        if !groups.iter().any(|group| group == AUTHENTICATED) {
+            groups.push(AUTHENTICATED.to_owned());
+        }
+        Self {
+            user: identity.username().to_owned(),
+            groups,
+            uid: identity.uid().map(str::to_owned),
+            extra: identity.extra().to_vec(),
         }
     }
 }
+
+impl Resource {
+    /// A service account is reviewed as one, in its namespace, under whatever name it is asked for.
+    fn user(name: &str) -> Self {
+        match service_account(name) {
+            Some((namespace, name)) => {
+                Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+            }
+            None => Self::User(name.to_owned()),
+        }
+    }
+}
+
+/// `SplitUsername` in `apiserver/pkg/authentication/serviceaccount/util.go`: namespace and name of
+/// `system:serviceaccount:<namespace>:<name>`, if both are valid.
+fn service_account(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    let is_subdomain = |name: &str| name.len() <= 253 && name.split('.').all(is_dns_label);
+    (namespace.len() <= 63 && is_dns_label(namespace) && is_subdomain(name)).then_some((namespace, name))
+}
+
+/// The characters of an RFC 1123 label, as Kubernetes has it: lower case, digits, and `-` inside.
+fn is_dns_label(label: &str) -> bool {
+    let is_end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    is_end(label.bytes().next())
+        && is_end(label.bytes().last())
+        && label.bytes().all(|byte| is_end(Some(byte)) || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests;
