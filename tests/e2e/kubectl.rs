@@ -101,10 +101,7 @@ fn as_is_allowed_and_refused() {
     assert_eq!(jane["extra"]["reason"], serde_json::json!(["ticket-1"]));
     // Who really asked.
     assert_eq!(jane["extra"]["originaluser.jetstack.io-user"], serde_json::json!(["keyway:support@example.com"]));
-    assert_eq!(
-        jane["extra"]["originaluser.jetstack.io-groups"],
-        serde_json::json!(["keyway:support", "system:authenticated"])
-    );
+    assert_eq!(jane["extra"]["originaluser.jetstack.io-groups"], serde_json::json!(["keyway:support"]));
     // A service account keeps the groups that only the apiserver knows.
     let robot = whoami(&["--as=system:serviceaccount:default:robot"]);
     assert_eq!(

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod hostile;
 mod kubectl;
 mod rbac;
+mod rotation;
+mod serving;
+mod streams;
 mod world;

@@ -27,7 +27,7 @@ fn an_administrator_on_a_corporate_device_may_do_everything() {
 
 #[test]
 fn nobody_is_nobody() {
-    let kubectl = proxy().kubectl("");
+    let kubectl = proxy().kubectl("not-a-token");
     let said = kubectl.refused(&["get", "pods"]);
     assert!(said.contains("You must be logged in to the server"), "{said}");
     let without_roles = proxy().kubectl(&shared().token(USER, &[]));

@@ -11,37 +11,37 @@ use testkit::cluster::{Binaries, Cluster, Kubeconfig, Parts, Process, UserAuth, 
 use testkit::issuer::{Issuer, TokenBuilder};
 use tokio::runtime::Runtime;
 
-pub const CLIENT_ID: &str = "kubernetes";
+pub(crate) const CLIENT_ID: &str = "kubernetes";
 
 /// The runtime that the fake parts live in, as long as the test binary does.
-pub fn runtime() -> &'static Runtime {
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     &RUNTIME
 }
 
 /// A cluster with the reference's RBAC, an issuer, and an account for the proxy.
-pub struct World {
-    pub cluster: Mutex<Cluster>,
-    pub issuer: Issuer,
-    pub front: Ca,
-    pub dir: PathBuf,
+pub(crate) struct World {
+    pub(crate) cluster: Mutex<Cluster>,
+    pub(crate) issuer: Issuer,
+    pub(crate) front: Ca,
+    pub(crate) dir: PathBuf,
     url: String,
 }
 
 /// The world that scenarios share which leave it as they found it.
-pub fn shared() -> &'static World {
+pub(crate) fn shared() -> &'static World {
     static WORLD: LazyLock<World> = LazyLock::new(|| World::start(Parts::Whole));
     &WORLD
 }
 
 /// The proxy that most scenarios use.
-pub fn proxy() -> &'static Proxy {
+pub(crate) fn proxy() -> &'static Proxy {
     static PROXY: LazyLock<Proxy> = LazyLock::new(|| shared().proxy(&[]));
     &PROXY
 }
 
 impl World {
-    pub fn start(parts: Parts) -> Self {
+    pub(crate) fn start(parts: Parts) -> Self {
         let cluster = Cluster::start(&Binaries::locate().unwrap(), parts).unwrap();
         cluster.apply(RBAC).unwrap();
         let issuer = runtime().block_on(Issuer::start(&Ca::new("issuer-ca")));
@@ -66,30 +66,30 @@ impl World {
     }
 
     /// A new serving certificate for the proxy, in the files that it reads.
-    pub fn renew_certificate(&self) {
+    pub(crate) fn renew_certificate(&self) {
         let pair = self.front.issue_server(&["localhost", "127.0.0.1", "mykube.corp.example.com"]);
         replace(&self.dir.join("tls.key"), &pair.key_pem);
         replace(&self.dir.join("tls.crt"), &pair.cert_pem);
     }
 
     /// A new token of the proxy's service account, in the file that it reads.
-    pub fn renew_service_account_token(&self) {
+    pub(crate) fn renew_service_account_token(&self) {
         let token = self.cluster.lock().unwrap().service_account_token("keyway", "kube-proxy", 600).unwrap();
         replace(&self.dir.join("token"), &token);
     }
 
     /// A token of `email` with `roles`, good for ten minutes.
-    pub fn token(&self, email: &str, roles: &[&str]) -> String {
+    pub(crate) fn token(&self, email: &str, roles: &[&str]) -> String {
         self.claims(email, roles).sign()
     }
 
-    pub fn claims(&self, email: &str, roles: &[&str]) -> TokenBuilder {
+    pub(crate) fn claims(&self, email: &str, roles: &[&str]) -> TokenBuilder {
         let token = self.issuer.token().claim("sub", json!("0d1f")).claim("email", json!(email));
         token.claim("roles", json!(roles)).claim("jti", json!("token-1")).aud(CLIENT_ID).expires_in(600)
     }
 
     /// The flags that every proxy here has, but for the issuer's.
-    pub fn serving_flags(&self, port: u16, probe: u16) -> Vec<String> {
+    pub(crate) fn serving_flags(&self, port: u16, probe: u16) -> Vec<String> {
         let file = |name: &str| self.dir.join(name).display().to_string();
         vec![
             "kube-proxy".into(),
@@ -103,7 +103,7 @@ impl World {
         ]
     }
 
-    pub fn issuer_flags(&self) -> Vec<String> {
+    pub(crate) fn issuer_flags(&self) -> Vec<String> {
         vec![
             format!("--oidc-issuer-url={}", self.issuer.url()),
             format!("--oidc-client-id={CLIENT_ID}"),
@@ -117,21 +117,21 @@ impl World {
     }
 
     /// A proxy with these flags more, ready.
-    pub fn proxy(&self, more: &[&str]) -> Proxy {
+    pub(crate) fn proxy(&self, more: &[&str]) -> Proxy {
         let proxy = self.proxy_started(more);
         proxy.wait_until_ready();
         proxy
     }
 
     /// A proxy with these flags more, perhaps not ready yet.
-    pub fn proxy_started(&self, more: &[&str]) -> Proxy {
+    pub(crate) fn proxy_started(&self, more: &[&str]) -> Proxy {
         let mut flags = self.issuer_flags();
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         self.proxy_with(&flags)
     }
 
     /// A proxy with the serving flags and these.
-    pub fn proxy_with(&self, flags: &[String]) -> Proxy {
+    pub(crate) fn proxy_with(&self, flags: &[String]) -> Proxy {
         let (port, probe) = (free_port().unwrap(), free_port().unwrap());
         let mut all = self.serving_flags(port, probe);
         all.extend_from_slice(flags);
@@ -142,36 +142,36 @@ impl World {
 }
 
 /// Replaces a file as the kubelet does: never half written.
-pub fn replace(path: &Path, content: &str) {
+pub(crate) fn replace(path: &Path, content: &str) {
     let fresh = path.with_extension("fresh");
     std::fs::write(&fresh, content).unwrap();
     std::fs::rename(fresh, path).unwrap();
 }
 
 /// A `keywayd kube-proxy` process.
-pub struct Proxy {
-    pub port: u16,
-    pub probe: u16,
-    pub process: Mutex<Process>,
-    pub ca_file: PathBuf,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    pub(crate) probe: u16,
+    pub(crate) process: Mutex<Process>,
+    pub(crate) ca_file: PathBuf,
     dir: PathBuf,
 }
 
 impl Proxy {
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.process.lock().unwrap().log()
     }
 
     /// What `/ready` says: the status and the text.
-    pub fn ready(&self) -> Option<(u16, String)> {
+    pub(crate) fn ready(&self) -> Option<(u16, String)> {
         probe(self.probe, "/ready")
     }
 
-    pub fn wait_until_ready(&self) {
+    pub(crate) fn wait_until_ready(&self) {
         until("the proxy is ready", || {
             self.process.lock().unwrap().check_running().unwrap();
             match self.ready() {
@@ -182,7 +182,7 @@ impl Proxy {
     }
 
     /// A kubeconfig for this proxy with that token.
-    pub fn kubeconfig(&self, token: &str) -> PathBuf {
+    pub(crate) fn kubeconfig(&self, token: &str) -> PathBuf {
         let file = tempfile::Builder::new().suffix(".kubeconfig").tempfile_in(&self.dir).unwrap();
         let path = file.into_temp_path().keep().unwrap();
         let user = UserAuth::Token(token.to_owned());
@@ -191,7 +191,7 @@ impl Proxy {
     }
 
     /// kubectl through this proxy with that token.
-    pub fn kubectl(&self, token: &str) -> Kubectl {
+    pub(crate) fn kubectl(&self, token: &str) -> Kubectl {
         let binary = Binaries::locate().unwrap().path("kubectl").unwrap();
         Kubectl { binary, kubeconfig: self.kubeconfig(token), dir: self.dir.clone(), env: Vec::new() }
     }
@@ -199,7 +199,7 @@ impl Proxy {
 
 /// kubectl of one user.
 #[derive(Clone)]
-pub struct Kubectl {
+pub(crate) struct Kubectl {
     binary: PathBuf,
     kubeconfig: PathBuf,
     dir: PathBuf,
@@ -207,12 +207,12 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(args);
         command.current_dir(&self.dir).env("HOME", &self.dir).env_remove("KUBECONFIG").stdin(Stdio::null());
@@ -220,12 +220,12 @@ impl Kubectl {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
     /// Its standard output; it must succeed.
-    pub fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kubectl {}: {stderr}", args.join(" "));
@@ -233,7 +233,7 @@ impl Kubectl {
     }
 
     /// Its standard error; it must fail.
-    pub fn refused(&self, args: &[&str]) -> String {
+    pub(crate) fn refused(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(!output.status.success(), "kubectl {} should have failed; it said {stdout}", args.join(" "));
@@ -241,7 +241,7 @@ impl Kubectl {
     }
 
     /// Runs it with `input` on standard input, which then ends.
-    pub fn with_input(&self, args: &[&str], input: &[u8]) -> Output {
+    pub(crate) fn with_input(&self, args: &[&str], input: &[u8]) -> Output {
         use std::io::Write;
         let mut child =
             self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -255,7 +255,7 @@ impl Kubectl {
 }
 
 /// GET over plain HTTP; nothing if nobody answers.
-pub fn probe(port: u16, path: &str) -> Option<(u16, String)> {
+pub(crate) fn probe(port: u16, path: &str) -> Option<(u16, String)> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -267,7 +267,7 @@ pub fn probe(port: u16, path: &str) -> Option<(u16, String)> {
 }
 
 /// Tries until it is so, for a minute; fails with what was so last.
-pub fn until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match check() {

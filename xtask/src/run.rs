@@ -25,7 +25,3 @@ pub(crate) fn step(title: &str, program: &str, args: &[&str], dir: &Path) -> any
     Ok(())
 }
 
-/// Whether a program can be run at all.
-pub(crate) fn exists(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok() || Command::new(program).arg("version").output().is_ok()
-}

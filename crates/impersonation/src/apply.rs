@@ -121,7 +121,8 @@ impl Impersonation {
             for (key, values) in requester.extra() {
                 by_key.entry(key).or_default().extend(values.iter().map(String::as_str));
             }
-            let json = serde_json::to_string(&by_key).map_err(|error| Unrepresentable::OriginalExtra(error.to_string()))?;
+            let json =
+                serde_json::to_string(&by_key).map_err(|error| Unrepresentable::OriginalExtra(error.to_string()))?;
             headers.extra(&original("extra"), [json.as_str()].into_iter())?;
         }
         headers.finish()
@@ -158,7 +159,7 @@ impl fmt::Debug for Impersonation {
     }
 }
 
-/// A request that kube-apiserver sees as coming from the impersonated user; only [`apply`] makes one.
+/// A request that kube-apiserver sees as coming from the impersonated user; only [`apply()`] makes one.
 #[derive(Debug)]
 pub struct UpstreamRequest {
     parts: Parts,
@@ -234,11 +235,7 @@ impl Headers {
         Ok(())
     }
 
-    fn extra<'value>(
-        &mut self,
-        key: &str,
-        values: impl Iterator<Item = &'value str>,
-    ) -> Result<(), Unrepresentable> {
+    fn extra<'value>(&mut self, key: &str, values: impl Iterator<Item = &'value str>) -> Result<(), Unrepresentable> {
         let name = extra_key::to_name(key).map_err(|flaw| Unrepresentable::ExtraKey(key.to_owned(), flaw))?;
         for value in values {
             let flawed = |flaw| Unrepresentable::ExtraValue { key: key.to_owned(), value: value.to_owned(), flaw };

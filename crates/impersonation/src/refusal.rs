@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::text::Flaw;
 
-/// Why [`strip`](crate::strip) refuses a request. `Display` is for operators; no token is ever part of it.
+/// Why [`strip`](crate::strip()) refuses a request. `Display` is for operators; no token is ever part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StripRefusal {
@@ -114,7 +114,9 @@ impl StripRefusal {
             Self::MalformedToken => {
                 "the bearer token is malformed: is there a line break or a quotation mark in it?".to_owned()
             }
-            Self::Connect | Self::Target(_) => format!("{self} is not served: this is a Kubernetes API, not an HTTP proxy"),
+            Self::Connect | Self::Target(_) => {
+                format!("{self} is not served: this is a Kubernetes API, not an HTTP proxy")
+            }
             Self::NoUser => format!("{self}: add --as"),
             Self::Value { .. } | Self::ExtraKey { .. } => format!("{self}: it cannot be impersonated"),
             other => other.to_string(),

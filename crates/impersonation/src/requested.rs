@@ -22,7 +22,7 @@ const MAX_VALUES: usize = 64;
 /// A client that could set them could blame someone else.
 pub(crate) const ORIGINAL_USER: &str = "originaluser.jetstack.io";
 
-/// Whom the client asks to be. A wish, not a permission: see [`crate::reviews`].
+/// Whom the client asks to be. A wish, not a permission: see [`crate::reviews()`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct RequestedImpersonation {
     pub(crate) user: String,
@@ -73,15 +73,16 @@ impl RequestedImpersonation {
         extra.sort();
         let user = only(headers, &USER, "Impersonate-User")?.ok_or(StripRefusal::NoUser)?;
         let uid = only(headers, &UID, "Impersonate-Uid")?;
-        let sent = |name: &HeaderName| headers.get_all(name).iter().map(|value| (name.clone(), value.clone())).collect();
+        let sent =
+            |name: &HeaderName| headers.get_all(name).iter().map(|value| (name.clone(), value.clone())).collect();
         let sent = names().flat_map(|name| -> Vec<_> { sent(name) }).collect();
         Ok(Some(Self { user, groups: all(headers, &GROUP)?, uid, extra, headers: sent }))
     }
 }
 
 fn key(name: &HeaderName, encoded: &str) -> Result<String, StripRefusal> {
-    let key = extra_key::from_name(encoded)
-        .map_err(|flaw| StripRefusal::ExtraKey { header: shown(name.as_str()), flaw })?;
+    let key =
+        extra_key::from_name(encoded).map_err(|flaw| StripRefusal::ExtraKey { header: shown(name.as_str()), flaw })?;
     if key.starts_with(ORIGINAL_USER) {
         return Err(StripRefusal::ReservedExtra(shown(&key)));
     }
@@ -89,7 +90,8 @@ fn key(name: &HeaderName, encoded: &str) -> Result<String, StripRefusal> {
 }
 
 fn all(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<String>, StripRefusal> {
-    let text = |value| text::from_value(value).map_err(|flaw| StripRefusal::Value { header: shown(name.as_str()), flaw });
+    let text =
+        |value| text::from_value(value).map_err(|flaw| StripRefusal::Value { header: shown(name.as_str()), flaw });
     headers.get_all(name).iter().map(text).collect()
 }
 

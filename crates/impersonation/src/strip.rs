@@ -30,7 +30,7 @@ pub struct Stripped {
     pub upgrade: bool,
 }
 
-/// A request without anything of what this module removes. Only [`strip`] makes one.
+/// A request without anything of what this module removes. Only [`strip()`] makes one.
 #[derive(Debug)]
 pub struct StrippedRequest {
     parts: Parts,
@@ -175,7 +175,10 @@ fn upgrade(method: &Method, headers: &HeaderMap) -> Result<Option<HeaderValue>, 
     let mut protocols = headers.get_all(UPGRADE).iter();
     let (Some(protocol), None) = (protocols.next(), protocols.next()) else { return Ok(None) };
     let known = protocol.as_bytes().eq_ignore_ascii_case(b"websocket") || is_spdy(protocol.as_bytes());
-    if !known || !matches!(*method, Method::GET | Method::POST) || !named_in_connection(headers).any(|name| name == UPGRADE) {
+    if !known
+        || !matches!(*method, Method::GET | Method::POST)
+        || !named_in_connection(headers).any(|name| name == UPGRADE)
+    {
         return Ok(None);
     }
     let has_body = headers.contains_key(TRANSFER_ENCODING)

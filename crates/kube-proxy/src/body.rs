@@ -69,6 +69,14 @@ impl Body for RequestBody {
     }
 }
 
+/// The body of a response of kube-apiserver.
+pub(crate) enum UpstreamBody {
+    /// As it comes.
+    Streamed(Incoming),
+    /// Already read, because the proxy had to look at it.
+    Whole(Bytes),
+}
+
 /// What the proxy answers a client with.
 pub(crate) struct ResponseBody {
     source: Source,
@@ -100,12 +108,18 @@ impl ResponseBody {
     }
 
     /// A response of kube-apiserver. The lease on its connection ends with the body.
-    pub(crate) fn upstream(incoming: Incoming, lease: Option<Lease>) -> Self {
-        Self { source: Source::Upstream { incoming, _lease: lease }, _in_flight: None }
+    pub(crate) fn upstream(body: UpstreamBody, lease: Option<Lease>) -> Self {
+        match body {
+            UpstreamBody::Whole(bytes) => Self::whole(bytes),
+            UpstreamBody::Streamed(incoming) => {
+                Self { source: Source::Upstream { incoming, _lease: lease }, _in_flight: None }
+            }
+        }
     }
 
     /// A response of kube-apiserver that goes on until somebody ends it; `end` is somebody.
-    pub(crate) fn long_running(incoming: Incoming, lease: Option<Lease>, end: WaitForCancellationFutureOwned) -> Self {
+    pub(crate) fn long_running(body: UpstreamBody, lease: Option<Lease>, end: WaitForCancellationFutureOwned) -> Self {
+        let UpstreamBody::Streamed(incoming) = body else { return Self::upstream(body, lease) };
         let stream = LongRunning { incoming, _lease: lease, end: Box::pin(end), at_boundary: true, ended: false };
         Self { source: Source::Stream(Box::new(stream)), _in_flight: None }
     }

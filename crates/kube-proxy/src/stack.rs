@@ -11,7 +11,7 @@ use impersonation::{BearerToken, Impersonation, PassthroughRequest, RequestedImp
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::{RequestBody, ResponseBody};
+use crate::body::{RequestBody, ResponseBody, UpstreamBody};
 use crate::client_address;
 use crate::issuers::{Authenticated, AuthenticationError, Issuers};
 use crate::long_running::is_long_running;
@@ -107,11 +107,11 @@ impl Stack {
             Outbound::Passthrough(request) => self.credentialless.send(request, body).await,
         }
         .map_err(|error| refusals::upstream(&error))?;
-        Ok(downstream(response).map(|incoming| {
+        Ok(downstream(response).map(|body| {
             if long_running {
-                ResponseBody::long_running(incoming, lease, self.end_streams.clone().cancelled_owned())
+                ResponseBody::long_running(body, lease, self.end_streams.clone().cancelled_owned())
             } else {
-                ResponseBody::upstream(incoming, lease)
+                ResponseBody::upstream(body, lease)
             }
         }))
     }
@@ -186,7 +186,7 @@ impl Stack {
         };
         let mut response = sent.map_err(|error| refusals::upstream(&error))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(downstream(response).map(|incoming| ResponseBody::upstream(incoming, None)));
+            return Ok(downstream(response).map(|body| ResponseBody::upstream(UpstreamBody::Streamed(body), None)));
         }
         self.tunnels.join(on_upgrade, &mut response, connection.begin());
         Ok(response.map(|_switched| ResponseBody::whole("")))
@@ -194,7 +194,7 @@ impl Stack {
 }
 
 /// RFC 9110 section 7.6.1: what concerns the connection to kube-apiserver stays there.
-fn downstream(mut response: Response<Incoming>) -> Response<Incoming> {
+fn downstream<B>(mut response: Response<B>) -> Response<B> {
     const HOP_BY_HOP: [HeaderName; 6] = [
         header::CONNECTION,
         HeaderName::from_static("keep-alive"),

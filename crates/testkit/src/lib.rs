@@ -2,5 +2,7 @@
 
 pub mod ca;
 pub mod cluster;
+pub mod h2client;
 pub mod issuer;
+pub mod raw;
 pub mod signing;

@@ -96,10 +96,8 @@ fn the_token_of_a_websocket_is_taken_out_of_its_subprotocols() {
 #[test]
 fn without_a_token_the_subprotocols_are_as_sent() {
     let stripped = stripped(&websocket(&["v5.channel.k8s.io,v4.channel.k8s.io", "x"]));
-    let kept = expected(&[
-        ("sec-websocket-protocol", "v5.channel.k8s.io,v4.channel.k8s.io"),
-        ("sec-websocket-protocol", "x"),
-    ]);
+    let kept =
+        expected(&[("sec-websocket-protocol", "v5.channel.k8s.io,v4.channel.k8s.io"), ("sec-websocket-protocol", "x")]);
     assert_eq!(fields(stripped.request.headers()), kept);
 }
 

@@ -32,8 +32,14 @@ fn only_an_authenticated_token_is_known() {
     ] {
         assert!(review(&status, &[]).is_err(), "{status}");
     }
-    for body in ["", "{}", "null", r#"{"kind":"TokenReview"}"#, r#"{"status":{"authenticated":true,"user":{"username":"bot"}}}"#,
-        r#"{"kind":"Status","status":{"authenticated":true,"user":{"username":"bot"}}}"#] {
+    for body in [
+        "",
+        "{}",
+        "null",
+        r#"{"kind":"TokenReview"}"#,
+        r#"{"status":{"authenticated":true,"user":{"username":"bot"}}}"#,
+        r#"{"kind":"Status","status":{"authenticated":true,"user":{"username":"bot"}}}"#,
+    ] {
         assert!(TokenReviewed::from_review_json(&token(), body.as_bytes(), &[]).is_err(), "{body}");
     }
     assert_eq!(review(&json!({"authenticated": true, "user": user}), &[]).unwrap().username(), "bot");
@@ -54,7 +60,8 @@ fn an_audience_that_was_asked_for_must_be_named() {
 
 #[test]
 fn the_question_names_token_and_audiences() {
-    let body = |audiences: &[String]| serde_json::from_slice::<Value>(&TokenReviewed::body(&token(), audiences)).unwrap();
+    let body =
+        |audiences: &[String]| serde_json::from_slice::<Value>(&TokenReviewed::body(&token(), audiences)).unwrap();
     let (version, kind) = ("authentication.k8s.io/v1", "TokenReview");
     assert_eq!(body(&[]), json!({"apiVersion": version, "kind": kind, "spec": {"token": "s3cret"}}));
     let asked = json!({"apiVersion": version, "kind": kind, "spec": {"token": "s3cret", "audiences": ["api"]}});

@@ -57,7 +57,8 @@ fn nothing_is_impersonated_without_a_user() {
 
 #[test]
 fn unknown_impersonation_headers_are_refused() {
-    for header in ["Impersonate-Users", "Impersonate-", "Impersonate-Extra", "Impersonate-User_", "impersonate-extra_a"] {
+    for header in ["Impersonate-Users", "Impersonate-", "Impersonate-Extra", "Impersonate-User_", "impersonate-extra_a"]
+    {
         let refusal = refused(&[("Impersonate-User", "jane"), (header, "x")]);
         assert_eq!(refusal, StripRefusal::UnknownImpersonation(header.to_lowercase()));
     }
@@ -67,7 +68,8 @@ fn unknown_impersonation_headers_are_refused() {
 
 #[test]
 fn who_really_asked_is_not_the_clients_to_say() {
-    for key in ["originaluser.jetstack.io-user", "originaluser.jetstack.io%2Duser", "%6friginaluser.jetstack.io-extra"] {
+    for key in ["originaluser.jetstack.io-user", "originaluser.jetstack.io%2Duser", "%6friginaluser.jetstack.io-extra"]
+    {
         let header = format!("Impersonate-Extra-{key}");
         let refusal = refused(&[("Impersonate-User", "jane"), (&header, "someone else")]);
         assert!(matches!(refusal, StripRefusal::ReservedExtra(_)), "{refusal}");

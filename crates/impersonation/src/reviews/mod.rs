@@ -164,9 +164,7 @@ impl Resource {
     /// A service account is reviewed as one, in its namespace, under whatever name it is asked for.
     fn user(name: &str) -> Self {
         match service_account(name) {
-            Some((namespace, name)) => {
-                Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
-            }
+            Some((namespace, name)) => Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
             None => Self::User(name.to_owned()),
         }
     }

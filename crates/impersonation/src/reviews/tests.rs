@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 use super::{PendingReviews, Verdict, reviews, service_account};
 use crate::testing::{identity, joe, stripped};
 
-const YES: &[u8] = br#"{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":true}}"#;
+const YES: &[u8] =
+    br#"{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":true}}"#;
 const NO: &[u8] = br#"{"kind":"SubjectAccessReview","status":{"allowed":false}}"#;
 
 fn pending(headers: &[(&str, &str)]) -> PendingReviews {
@@ -99,17 +100,14 @@ fn the_questions_are_those_of_kube_apiserver() {
         ("Impersonate-Extra-Example.com%2FTeam", "x"),
         ("Impersonate-Extra-Example.com%2FTeam", "y"),
     ]);
-    let core = |resource: &str, name: &str| {
-        json!({"verb": "impersonate", "group": "", "version": "v1", "resource": resource, "name": name})
-    };
+    let core = |resource: &str, name: &str| json!({"verb": "impersonate", "group": "", "version": "v1", "resource": resource, "name": name});
     let team = |name: &str| {
         json!({"verb": "impersonate", "group": "authentication.k8s.io", "version": "v1", "resource": "userextras",
                "subresource": "example.com/team", "name": name})
     };
     let uid = json!({"verb": "impersonate", "group": "authentication.k8s.io", "version": "v1", "resource": "uids",
                      "name": "u-2"});
-    let expected =
-        [core("users", "jane"), uid, core("groups", "dev"), core("groups", "qa"), team("x"), team("y")];
+    let expected = [core("users", "jane"), uid, core("groups", "dev"), core("groups", "qa"), team("x"), team("y")];
     assert_eq!(attributes(&asked), expected);
 }
 

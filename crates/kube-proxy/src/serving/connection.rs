@@ -11,11 +11,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::io::{ClientIo, ClientTls};
 use super::{Limits, Server};
 use crate::body::ResponseBody;
+
+/// Rapid reset (CVE-2023-44487) with requests that get as far as kube-apiserver: a client that gives up this many
+/// requests between two looks costs others more than it is worth.
+const MAX_CANCELLED: usize = 500;
 
 /// What requests of one connection share.
 #[derive(Debug)]
@@ -27,6 +31,9 @@ pub(crate) struct Connection {
     heard: AtomicBool,
     /// Rises when a request ends, so that idleness is counted from then.
     ended: AtomicUsize,
+    /// Requests that the client gave up before they were answered, since the connection was last looked at.
+    cancelled: AtomicUsize,
+    too_many_cancelled: Notify,
     /// The place among `max_connections`, kept as long as anything of the connection lives: an upgraded one too.
     _place: OwnedSemaphorePermit,
 }
@@ -42,6 +49,8 @@ impl Connection {
             in_flight: AtomicUsize::new(0),
             heard: AtomicBool::new(false),
             ended: AtomicUsize::new(0),
+            cancelled: AtomicUsize::new(0),
+            too_many_cancelled: Notify::new(),
             _place: place,
         })
     }
@@ -56,6 +65,25 @@ impl Connection {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.heard.store(false, Ordering::Relaxed);
         InFlight(self.clone())
+    }
+}
+
+/// Counts a request as cancelled when it is dropped before it was answered.
+struct Unanswered<'a>(Option<&'a Connection>);
+
+impl Unanswered<'_> {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0
+            && connection.cancelled.fetch_add(1, Ordering::Relaxed) + 1 == MAX_CANCELLED
+        {
+            connection.too_many_cancelled.notify_one();
+        }
     }
 }
 
@@ -78,7 +106,9 @@ pub(super) async fn serve(server: &Arc<Server>, tls: ClientTls, peer: IpAddr, pl
             let (stack, connection) = (stack.clone(), connection.clone());
             // Boxed, so that a stream which only forwards a watch does not keep room for the way it got there.
             Box::pin(async move {
+                let unanswered = Unanswered(Some(&connection));
                 let response = stack.answer(&connection, request).await;
+                unanswered.answered();
                 Ok::<_, Infallible>(response.map(|body: ResponseBody| body.holding(in_flight)))
             })
         })
@@ -117,6 +147,10 @@ where
             () = server.draining.cancelled(), if !ending => {
                 ending = true;
                 shut_down(serving.as_mut());
+            }
+            () = connection.too_many_cancelled.notified() => {
+                tracing::info!(peer = %connection.peer, "closed a connection that cancels request after request");
+                return Ok(());
             }
             () = tokio::time::sleep(watch.look_after()) => match watch.look(connection) {
                 Verdict::Fine => {}
@@ -161,6 +195,7 @@ impl Watch {
     }
 
     fn look(&mut self, connection: &Connection) -> Verdict {
+        connection.cancelled.store(0, Ordering::Relaxed);
         let ended = connection.ended.load(Ordering::Relaxed);
         let busy = connection.in_flight.load(Ordering::Relaxed) > 0;
         if busy || ended != self.ended {

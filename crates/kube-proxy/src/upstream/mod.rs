@@ -25,9 +25,9 @@ pub(crate) use connector::{Connector, UpstreamIo};
 pub use credential::{Credential, CredentialError};
 pub(crate) use dial::keep_alive;
 pub(crate) use pool::Lease;
-pub use send::SendError;
+pub(crate) use send::SendError;
 
-use crate::body::RequestBody;
+use crate::body::{RequestBody, UpstreamBody};
 use pool::Pool;
 
 /// The pool with the proxy's own credential.
@@ -39,7 +39,7 @@ pub(crate) struct Impersonating(Arc<Pool>);
 pub(crate) struct Credentialless(Arc<Pool>);
 
 /// A response, and the lease on the connection that it still comes from.
-pub(crate) type Leased = (Response<Incoming>, Option<Lease>);
+pub(crate) type Leased = (Response<UpstreamBody>, Option<Lease>);
 
 impl Impersonating {
     pub(crate) fn new(connector: Arc<Connector>) -> Self {
@@ -66,8 +66,13 @@ impl Impersonating {
         let (parts, ()) = request.into_parts();
         let (response, _lease) = send::send(&self.0, parts, RequestBody::Whole(Some(body.into()))).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_REVIEW_BYTES).collect().await.map_err(SendError::review)?;
-        Ok((status, body.to_bytes()))
+        let body = match response.into_body() {
+            UpstreamBody::Whole(bytes) => bytes,
+            UpstreamBody::Streamed(body) => {
+                Limited::new(body, MAX_REVIEW_BYTES).collect().await.map_err(SendError::review)?.to_bytes()
+            }
+        };
+        Ok((status, body))
     }
 
     pub(crate) fn connector(&self) -> &Arc<Connector> {

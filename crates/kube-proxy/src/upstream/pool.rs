@@ -54,6 +54,7 @@ pub(super) struct Connection {
     /// Milliseconds since the pool began, when the last lease ended.
     last_used: AtomicU64,
     started: Instant,
+    opened: Instant,
 }
 
 enum Sender {
@@ -152,6 +153,7 @@ impl Pool {
             generation,
             last_used: AtomicU64::new(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)),
             started: self.started,
+            opened: Instant::now(),
         }))
     }
 
@@ -169,6 +171,10 @@ fn h2_settings() -> http2::Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(64 * 1024)
         .max_header_list_size(1 << 20)
+        // Clients cancel, and frames of cancelled streams still arrive. These bounds are against a hostile peer; here
+        // they would let one hostile client end the connection under everybody else's streams.
+        .max_concurrent_reset_streams(4096)
+        .max_local_error_reset_streams(None)
         // None may be opened before the server has said how many: see `Settled`.
         .initial_max_send_streams(0)
         .keep_alive_interval(Duration::from_secs(30))
@@ -269,6 +275,11 @@ impl Lease {
     /// Whether requests on this connection name their target in full (`:authority`) or by path with a `Host`.
     pub(super) fn is_h2(&self) -> bool {
         matches!(self.connection.sender, Sender::H2(_))
+    }
+
+    /// How long ago the connection was opened.
+    pub(super) fn age(&self) -> Duration {
+        self.connection.opened.elapsed()
     }
 
     /// Gives the connection up for everything new; what runs on it goes on.

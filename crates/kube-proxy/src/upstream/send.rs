@@ -6,23 +6,28 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
 use super::connector::ConnectError;
 use super::pool::{Lease, Pool};
-use crate::body::RequestBody;
+use crate::body::{RequestBody, UpstreamBody};
 
 /// How long a request waits for a kube-apiserver that cannot be reached: longer than its restart takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often a request is repeated after its connection failed under it.
 const MAX_REPEATS: u32 = 4;
+/// How long a connection is young: its server may just have started.
+const SETTLING: Duration = Duration::from_secs(10);
+/// A refusal that is larger than this is not a Status.
+const MAX_REFUSAL_BYTES: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// No connection, after waiting for one.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -35,8 +40,8 @@ pub enum SendError {
     /// The request cannot be written as HTTP.
     #[error("the request cannot be addressed to kube-apiserver: {0}")]
     Unaddressable(#[from] http::Error),
-    /// A review's answer was too large or broke off.
-    #[error("the review's answer cannot be read: {0}")]
+    /// An answer that the proxy reads itself was too large or broke off.
+    #[error("kube-apiserver's answer cannot be read: {0}")]
     Review(String),
 }
 
@@ -51,10 +56,11 @@ pub(super) async fn send(
     pool: &Pool,
     mut parts: Parts,
     mut body: RequestBody,
-) -> Result<(Response<Incoming>, Option<Lease>), SendError> {
+) -> Result<(Response<UpstreamBody>, Option<Lease>), SendError> {
     let uri = pool.connector().uri(&parts.uri)?;
     let mut repeats = 0;
     let mut credential_renewed = false;
+    let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
     loop {
         let lease = lease(pool).await?;
         parts.uri.clone_from(&uri);
@@ -75,7 +81,20 @@ pub(super) async fn send(
                     _ => return Err(SendError::ProxyUnauthorized),
                 }
             }
-            Ok(response) => return Ok((response, Some(lease))),
+            Ok(response) if response.status() == StatusCode::FORBIDDEN && authorization && lease.age() < SETTLING => {
+                let response = examine(response).await?;
+                match spare {
+                    Some(again) if response.is_about_the_proxy && started.elapsed() < SETTLING => {
+                        tracing::debug!("a kube-apiserver that has just started does not know the proxy's rights yet");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        (parts, body) = (again, RequestBody::Empty);
+                        continue;
+                    }
+                    _ => return Ok((response.response, None)),
+                }
+            }
+            Ok(response) => return Ok((response.map(UpstreamBody::Streamed), Some(lease))),
             Err(error) => error,
         };
         lease.retire();
@@ -96,6 +115,22 @@ pub(super) async fn send(
             _ => return Err(SendError::Failed(error.into_error())),
         }
     }
+}
+
+/// A refusal, read whole.
+struct Examined {
+    response: Response<UpstreamBody>,
+    /// Whether it is the proxy that may not, rather than the user: "User … cannot impersonate …". Behind the proxy
+    /// nobody else impersonates.
+    is_about_the_proxy: bool,
+}
+
+/// For a moment after its start kube-apiserver has not read the RBAC objects, and refuses the proxy's impersonation.
+async fn examine(response: Response<Incoming>) -> Result<Examined, SendError> {
+    let (parts, body) = response.into_parts();
+    let whole = Limited::new(body, MAX_REFUSAL_BYTES).collect().await.map_err(SendError::review)?.to_bytes();
+    let is_about_the_proxy = String::from_utf8_lossy(&whole).contains("cannot impersonate");
+    Ok(Examined { response: Response::from_parts(parts, UpstreamBody::Whole(whole)), is_about_the_proxy })
 }
 
 /// Sends a request for an upgrade on an HTTP/1.1 connection of its own. The response is 101 or anything else; the

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -31,8 +31,12 @@ pub struct Cluster {
     etcd: Process,
     apiserver: Option<Process>,
     others: Vec<Process>,
-    _temporary: Option<tempfile::TempDir>,
+    /// Removes the directory when the process that started the cluster has ended.
+    _janitor: Child,
 }
+
+/// Waits for the pipe to close; by then the guards have killed the programs, or do so now.
+const JANITOR: &str = r#"cat >/dev/null; sleep 1; rm -rf "$1""#;
 
 const NODE: &str = r#"
 apiVersion: v1
@@ -51,8 +55,14 @@ impl Cluster {
     /// # Errors
     /// If a program is missing or does not become ready; with the end of its log.
     pub fn start(binaries: &Binaries, parts: Parts) -> anyhow::Result<Self> {
-        let temporary = tempfile::Builder::new().prefix("keyway-cluster-").tempdir()?;
-        let dir = temporary.path().to_owned();
+        let dir = tempfile::Builder::new().prefix("keyway-cluster-").tempdir()?.keep();
+        let janitor = Command::new("sh")
+            .args(["-c", JANITOR, "janitor"])
+            .arg(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let ca = Ca::new("cluster-ca");
         write_certificates(&dir, &ca)?;
         let etcd_port = free_port()?;
@@ -67,7 +77,7 @@ impl Cluster {
             etcd,
             apiserver: None,
             others: Vec::new(),
-            _temporary: Some(temporary),
+            _janitor: janitor,
         };
         cluster.start_apiserver()?;
         cluster.admin_kubeconfig().write(&cluster.kubeconfig_path())?;
