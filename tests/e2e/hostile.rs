@@ -79,7 +79,9 @@ fn no_header_makes_anyone_another_user() {
                 assert!(statuses.contains(&201), "{lines}");
                 assert_is_mallory(&response, lines);
             }
-            Ok(response) => assert!(statuses.contains(&response.status), "{lines}: {} {}", response.status, response.body),
+            Ok(response) => {
+                assert!(statuses.contains(&response.status), "{lines}: {} {}", response.status, response.body)
+            }
             // Closed without an answer: as good as 400.
             Err(_closed) => assert!(statuses.contains(&400), "{lines}"),
         }
@@ -293,7 +295,8 @@ fn floods_and_dawdlers_do_not_slow_a_normal_client() {
 /// One attack by its number, until it is shut out.
 fn attack(kind: u8, port: u16, ca: &str, token: &str, stop: Instant) {
     let bearer = format!("Bearer {token}");
-    let request = [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/api"), ("authorization", &bearer)];
+    let request =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/api"), ("authorization", &bearer)];
     if kind == 0 {
         // Connections that are opened and forgotten.
         let open: Vec<_> = (0..50).filter_map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).ok()).collect();
@@ -317,7 +320,11 @@ fn attack(kind: u8, port: u16, ca: &str, token: &str, stop: Instant) {
             3 => frames::frame(0x6, 0, 0, &[0; 8]),
             4 => frames::frame(0x4, 0, 0, &[0, 4, 0, 1, 0, 0]),
             // Pseudo-headers twice, in capitals, and a header that HTTP/2 does not have.
-            5 => frames::headers(stream, &[request.as_slice(), &[(":path", "/other"), ("Upper", "x"), ("connection", "close")]].concat(), true),
+            5 => frames::headers(
+                stream,
+                &[request.as_slice(), &[(":path", "/other"), ("Upper", "x"), ("connection", "close")]].concat(),
+                true,
+            ),
             // Requests whose answers are never read.
             _ => frames::headers(stream, &request, true),
         };

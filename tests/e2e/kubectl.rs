@@ -73,7 +73,8 @@ fn whoami_shows_user_uid_groups_and_extra() {
 #[test]
 fn apply_patch_and_delete() {
     let kubectl = admin();
-    let manifest = b"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"one\"},\"data\":{\"a\":\"1\"}}";
+    let manifest =
+        b"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"one\"},\"data\":{\"a\":\"1\"}}";
     assert!(kubectl.with_input(&["apply", "-f", "-"], manifest).status.success());
     assert!(kubectl.with_input(&["apply", "--server-side", "--force-conflicts", "-f", "-"], manifest).status.success());
     kubectl.ok(&["patch", "configmap", "one", "--type=merge", "-p", "{\"data\":{\"a\":\"2\"}}"]);
@@ -215,8 +216,11 @@ fn logs_follow_as_lines_come() {
 fn a_watch_shows_changes_as_they_come() {
     let kubectl = admin();
     kubectl.ok(&["create", "namespace", "watched"]);
-    let mut watch =
-        kubectl.command(&["get", "configmaps", "-n", "watched", "-w", "-o", "name"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut watch = kubectl
+        .command(&["get", "configmaps", "-n", "watched", "-w", "-o", "name"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
     for n in 0..3 {
         let name = format!("seen-{n}");
@@ -247,7 +251,9 @@ fn port_forward_carries_bytes_and_half_closes() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let first = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        // Kept to the end: kubectl says each connection, and dies if nobody listens.
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = said.next().unwrap().unwrap();
         let local: u16 = first.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
         let mut stream = until("the forwarded port answers", || {
             TcpStream::connect(("127.0.0.1", local)).map_err(|error| error.to_string())

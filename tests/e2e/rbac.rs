@@ -40,7 +40,11 @@ fn the_document_gives_the_proxy_the_rights_that_it_has_here() {
     let resource = |line: &str| line.trim().trim_start_matches("- ").trim_start_matches("resources:").trim().to_owned();
     let ours = include_str!("rbac.yaml").split("name: keyway-kube-proxy}").nth(1).unwrap();
     let ours = ours.split("# What the tests use").next().unwrap();
-    let resources: Vec<String> = ours.lines().filter(|line| line.contains("userextras") || line.contains("resources: [")).map(resource).collect();
+    let resources: Vec<String> = ours
+        .lines()
+        .filter(|line| line.contains("userextras") || line.contains("resources: ["))
+        .map(resource)
+        .collect();
     assert!(resources.len() > 6, "{resources:?}");
     for line in resources {
         assert!(document.contains(&line), "docs/kube-proxy.md lacks {line}");

@@ -216,7 +216,10 @@ fn the_authentication_configuration_is_taken_up_while_running() {
     crate::world::replace(&config, &yaml("two:"));
     until("the new prefix counts", || (name() == "two:admin@example.com").then_some(()).ok_or_else(name));
     // A file with faults changes nothing, and says all of them.
-    crate::world::replace(&config, "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: []\nother: 1\n");
+    crate::world::replace(
+        &config,
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: []\nother: 1\n",
+    );
     until("the faults are reported", || {
         let log = proxy.log();
         (log.contains("keeping the old one") && log.contains("other")).then_some(()).ok_or(log)

@@ -25,8 +25,12 @@ fn wrong_flags_are_all_named_and_the_near_one_is_offered() {
     assert_eq!(code, 2);
     assert!(stderr.contains("--oidc-isuer-url; did you mean --oidc-issuer-url?"), "{stderr}");
     assert!(stderr.contains("did you mean --secure-port?"), "{stderr}");
-    let (code, _, stderr) =
-        keywayd(&["kube-proxy", "--oidc-issuer-url=http://x", "--tls-cert-file=/nowhere", "--shutdown-grace-period=soon"]);
+    let (code, _, stderr) = keywayd(&[
+        "kube-proxy",
+        "--oidc-issuer-url=http://x",
+        "--tls-cert-file=/nowhere",
+        "--shutdown-grace-period=soon",
+    ]);
     assert_eq!(code, 2);
     for fault in ["tls-private-key-file", "shutdown-grace-period", "oidc-client-id"] {
         assert!(stderr.contains(fault), "{fault}: {stderr}");
@@ -146,7 +150,9 @@ struct Whoami(RawTls);
 
 impl Whoami {
     fn connect(port: u16, before: &[u8]) -> Result<Self, String> {
-        RawTls::connect_after(port, shared().front.pem(), "http/1.1", before).map(Self).map_err(|error| error.to_string())
+        RawTls::connect_after(port, shared().front.pem(), "http/1.1", before)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 
     fn ask(&mut self, token: &str, lines: &str) -> Result<Value, String> {
@@ -173,7 +179,7 @@ fn a_browsers_token_is_taken_from_the_subprotocol_and_removed() {
         let request = format!(
             "GET /api/v1/namespaces?watch=true HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: {protocols}\r\n{more}\r\n"
+             Origin: https://x\r\nSec-WebSocket-Protocol: {protocols}\r\n{more}\r\n"
         );
         client.send(request.as_bytes()).unwrap();
         let mut head = String::new();
@@ -188,7 +194,10 @@ fn a_browsers_token_is_taken_from_the_subprotocol_and_removed() {
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     assert!(!head.contains(&encoded), "the token came back");
     // A token in both places, and a token alone.
-    let both = ask(&format!("base64url.bearer.authorization.k8s.io.{encoded}, x"), &format!("Authorization: Bearer {token}\r\n"));
+    let both = ask(
+        &format!("base64url.bearer.authorization.k8s.io.{encoded}, x"),
+        &format!("Authorization: Bearer {token}\r\n"),
+    );
     assert!(both.starts_with("HTTP/1.1 40"), "{both}");
     let alone = ask(&format!("base64url.bearer.authorization.k8s.io.{encoded}"), "");
     assert!(alone.starts_with("HTTP/1.1 40"), "{alone}");
@@ -227,7 +236,7 @@ fn tokens_of_the_cluster_pass_through_as_themselves() {
     assert_eq!(name(&passing, &world.token("a@example.com", &[])), "keyway:a@example.com");
     assert!(passing.kubectl("made-up").refused(&["auth", "whoami"]).contains("logged in"));
     // --as is then between the user and kube-apiserver.
-    let said = passing.kubectl(&service_account).refused(&["get", "pods", "--as=admin"]);
+    let said = passing.kubectl(&service_account).refused(&["get", "--raw", "/api/v1/pods", "--as=admin"]);
     assert!(said.contains("system:serviceaccount:default:default"), "{said}");
     // Of another audience: refused.
     let audience = world.proxy(&["--token-passthrough", "--token-passthrough-audiences=elsewhere", &kubeconfig]);

@@ -66,8 +66,11 @@ fn a_hundred_megabytes_pass_without_being_held() {
     kubectl.ok(&["get", "--raw", "/version"]);
     let before = resident();
     // A reader that takes it slowly: whatever the proxy holds, it holds now.
-    let mut child =
-        kubectl.command(&["get", "--raw", "/api/v1/namespaces/default/configmaps"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = kubectl
+        .command(&["get", "--raw", "/api/v1/namespaces/default/configmaps"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let mut buffer = vec![0; 1 << 20];
     let (mut total, mut most) = (0, before);
@@ -98,7 +101,9 @@ fn a_client_that_leaves_takes_its_stream_with_it() {
     let watches = || {
         let metrics = world.cluster.lock().unwrap().admin(&["get", "--raw", "/metrics"]).unwrap();
         let running = metrics.lines().find(|line| {
-            line.starts_with("apiserver_longrunning_requests{") && line.contains("\"configmaps\"") && line.contains("\"WATCH\"")
+            line.starts_with("apiserver_longrunning_requests{")
+                && line.contains("\"configmaps\"")
+                && line.contains("\"WATCH\"")
         });
         running.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
     };
@@ -110,7 +115,9 @@ fn a_client_that_leaves_takes_its_stream_with_it() {
         for _ in 0..10 {
             open.push(client.get(path).await.unwrap());
         }
-        until("kube-apiserver has the watches", || (watches() == before + 10).then_some(()).ok_or_else(|| watches().to_string()));
+        until("kube-apiserver has the watches", || {
+            (watches() == before + 10).then_some(()).ok_or_else(|| watches().to_string())
+        });
         // Five are reset one by one, the others go with their connection.
         open.truncate(5);
         until("five watches are gone", || (watches() == before + 5).then_some(()).ok_or_else(|| watches().to_string()));

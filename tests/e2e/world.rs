@@ -137,7 +137,13 @@ impl World {
         all.extend_from_slice(flags);
         let name = format!("keywayd-{port}");
         let process = Process::start(&self.dir, &name, &own_binary("keywayd").unwrap(), &all, &[]).unwrap();
-        Proxy { port, probe, process: Mutex::new(process), ca_file: self.dir.join("front-ca.pem"), dir: self.dir.clone() }
+        Proxy {
+            port,
+            probe,
+            process: Mutex::new(process),
+            ca_file: self.dir.join("front-ca.pem"),
+            dir: self.dir.clone(),
+        }
     }
 }
 

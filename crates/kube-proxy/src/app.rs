@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use identity::{Fault, IssuerConfig, OidcFlags, ReservedGroups};
+use identity::{Fault, IssuerConfig, ReservedGroups};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::issuers::{Ca, Issuers, Source};
-use crate::options::{IssuerFlags, IssuerSource, OidcSettings, ServingSettings, Settings};
+use crate::options::{IssuerSource, OidcSettings, ServingSettings, Settings};
 use crate::probe::{self, Readiness};
 use crate::reviews::Reviewer;
 use crate::serving::tls::{Certificates, TlsError};
@@ -218,14 +218,15 @@ fn issuer_configs(oidc: &OidcSettings) -> Result<Vec<(IssuerConfig, Source)>, St
     };
     match &oidc.issuers {
         IssuerSource::Flags(flags) => {
-            let config = identity::from_flags(&by_flags(flags)?, &reserved).map_err(StartError::Faults)?;
+            let ca_pem = flags.ca_file.as_ref().map(read).transpose()?;
+            let config =
+                identity::from_flags(&flags.to_rules_input(ca_pem), &reserved).map_err(StartError::Faults)?;
             let source = source(&config, flags.ca_file.clone().map(Ca::File));
             Ok(vec![(config, source)])
         }
         IssuerSource::AuthenticationConfig(path) => {
             let text = read(path)?;
-            let configs =
-                identity::parse_authentication_config(&text, &reserved).map_err(StartError::Faults)?;
+            let configs = identity::parse_authentication_config(&text, &reserved).map_err(StartError::Faults)?;
             Ok(configs
                 .into_iter()
                 .map(|config| {
@@ -236,21 +237,6 @@ fn issuer_configs(oidc: &OidcSettings) -> Result<Vec<(IssuerConfig, Source)>, St
                 .collect())
         }
     }
-}
-
-fn by_flags(flags: &IssuerFlags) -> Result<OidcFlags, StartError> {
-    Ok(OidcFlags {
-        issuer_url: flags.issuer_url.clone(),
-        client_id: flags.client_id.clone(),
-        username_claim: flags.username_claim.clone(),
-        username_prefix: flags.username_prefix.clone(),
-        groups_claim: flags.groups_claim.clone(),
-        groups_prefix: flags.groups_prefix.clone(),
-        signing_algs: flags.signing_algs.clone(),
-        required_claims: flags.required_claims.clone(),
-        ca_pem: flags.ca_file.as_ref().map(read).transpose()?,
-        literal_username_prefix: flags.literal_username_prefix,
-    })
 }
 
 fn read(path: &PathBuf) -> Result<String, StartError> {

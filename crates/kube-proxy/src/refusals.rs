@@ -28,7 +28,10 @@ pub(crate) fn strip(refusal: StripRefusal) -> Refusal {
 /// No bearer token. `scheme` is the one that came instead.
 pub(crate) fn no_credential(scheme: Option<&str>) -> Refusal {
     match scheme {
-        None => Refusal::unauthorized("no bearer token", "no bearer token: sign in, and use the kubeconfig that you were given"),
+        None => Refusal::unauthorized(
+            "no bearer token",
+            "no bearer token: sign in, and use the kubeconfig that you were given",
+        ),
         Some(scheme) => Refusal::unauthorized(
             format!("an Authorization of the scheme {scheme:?}"),
             "only bearer tokens are accepted",
@@ -61,7 +64,7 @@ pub(crate) fn unrepresentable(error: &Unrepresentable) -> Refusal {
 /// `--as` without a yes.
 pub(crate) fn review(error: &ReviewError) -> Refusal {
     match error {
-        ReviewError::Denied(denied) => Refusal::new(StatusCode::FORBIDDEN, denied.to_string(), denied.to_string()),
+        ReviewError::Denied(denied) => Refusal::new(StatusCode::FORBIDDEN, denied.to_string(), denied.client_message()),
         ReviewError::TimedOut(_) => Refusal::new(
             StatusCode::GATEWAY_TIMEOUT,
             error.to_string(),
@@ -80,7 +83,9 @@ pub(crate) fn review(error: &ReviewError) -> Refusal {
 pub(crate) fn passthrough(why_not_ours: &AuthenticationError, review: &ReviewError) -> Refusal {
     match review {
         ReviewError::Send(error) => upstream(error),
-        ReviewError::TimedOut(_) => Refusal::new(StatusCode::GATEWAY_TIMEOUT, review.to_string(), "the token's review took too long; try again"),
+        ReviewError::TimedOut(_) => {
+            Refusal::new(StatusCode::GATEWAY_TIMEOUT, review.to_string(), "the token's review took too long; try again")
+        }
         _ => {
             let ours = authentication(why_not_ours);
             Refusal { operator: format!("{}; and kube-apiserver: {review}", ours.operator), ..ours }
@@ -91,7 +96,9 @@ pub(crate) fn passthrough(why_not_ours: &AuthenticationError, review: &ReviewErr
 /// kube-apiserver cannot be reached, or does not take the proxy.
 pub(crate) fn upstream(error: &SendError) -> Refusal {
     match error {
-        SendError::Connect(_) => Refusal::unavailable(error.to_string(), "the proxy cannot reach kube-apiserver; try again in a moment"),
+        SendError::Connect(_) => {
+            Refusal::unavailable(error.to_string(), "the proxy cannot reach kube-apiserver; try again in a moment")
+        }
         SendError::Failed(_) => Refusal::new(
             StatusCode::BAD_GATEWAY,
             error.to_string(),
@@ -102,7 +109,13 @@ pub(crate) fn upstream(error: &SendError) -> Refusal {
             error.to_string(),
             "kube-apiserver does not accept the proxy (not your token); tell your administrator",
         ),
-        SendError::Unaddressable(_) => Refusal::new(StatusCode::BAD_REQUEST, error.to_string(), "the request's path is not valid"),
-        SendError::Review(_) => Refusal::new(StatusCode::BAD_GATEWAY, error.to_string(), "kube-apiserver's answer to a review could not be read"),
+        SendError::Unaddressable(_) => {
+            Refusal::new(StatusCode::BAD_REQUEST, error.to_string(), "the request's path is not valid")
+        }
+        SendError::Review(_) => Refusal::new(
+            StatusCode::BAD_GATEWAY,
+            error.to_string(),
+            "kube-apiserver's answer to a review could not be read",
+        ),
     }
 }

@@ -8,7 +8,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::try_join_all;
 use identity::VerifiedIdentity;
 use impersonation::{
-    AuthorizedTarget, BearerToken, Denied, RequestedImpersonation, ReviewQuestion, ReviewRefusal, TokenReviewed, Verdict,
+    AuthorizedTarget, BearerToken, Denied, RequestedImpersonation, ReviewQuestion, ReviewRefusal, TokenReviewed,
+    Verdict,
 };
 use quick_cache::sync::Cache;
 
@@ -75,8 +76,9 @@ impl Reviewer {
     ) -> Result<AuthorizedTarget, ReviewError> {
         let pending = impersonation::reviews(requested, requester);
         let answers = try_join_all(pending.questions().iter().map(|question| self.ask(question)));
-        let verdicts =
-            tokio::time::timeout(self.timeout, answers).await.map_err(|_elapsed| ReviewError::TimedOut(self.timeout))??;
+        let verdicts = tokio::time::timeout(self.timeout, answers)
+            .await
+            .map_err(|_elapsed| ReviewError::TimedOut(self.timeout))??;
         Ok(pending.resolve(verdicts)?)
     }
 
@@ -106,8 +108,9 @@ impl Reviewer {
             return Ok(known.answer);
         }
         let asking = self.post(Review::Token, "TokenReview", TokenReviewed::body(token, &self.audiences));
-        let body =
-            tokio::time::timeout(self.timeout, asking).await.map_err(|_elapsed| ReviewError::TimedOut(self.timeout))??;
+        let body = tokio::time::timeout(self.timeout, asking)
+            .await
+            .map_err(|_elapsed| ReviewError::TimedOut(self.timeout))??;
         let reviewed = Arc::new(TokenReviewed::from_review_json(token, &body, &self.audiences)?);
         self.tokens.insert(key, Remembered::new(reviewed.clone()));
         Ok(reviewed)

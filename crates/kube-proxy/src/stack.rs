@@ -7,7 +7,9 @@ use http::{HeaderName, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use identity::VerifiedIdentity;
-use impersonation::{BearerToken, Impersonation, PassthroughRequest, RequestedImpersonation, StrippedRequest, apply, strip};
+use impersonation::{
+    BearerToken, Impersonation, PassthroughRequest, RequestedImpersonation, StrippedRequest, apply, strip,
+};
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +61,11 @@ const CLIENT_IP_EXTRA: &str = "remote-client-ip";
 
 impl Stack {
     /// Answers one request; every refusal becomes a `metav1.Status` here and nowhere else.
-    pub(crate) async fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
+    pub(crate) async fn answer(
+        &self,
+        connection: &Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
         match self.forward(connection, request).await {
             Ok(response) => response,
             Err(refusal) => {

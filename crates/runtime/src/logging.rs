@@ -21,8 +21,7 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, verbosity: u8, filter: Option<&str>) {
     let directives = filter.map_or_else(|| default_directives(verbosity), str::to_owned);
     let filter = EnvFilter::builder().parse_lossy(directives);
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
     let _already_started = match format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -50,7 +50,13 @@ impl Ca {
     }
 
     #[expect(clippy::expect_used, reason = "a test that cannot have a certificate has nothing to say")]
-    fn issue(&self, names: Vec<String>, common_name: &str, groups: &[&str], usage: ExtendedKeyUsagePurpose) -> CertPair {
+    fn issue(
+        &self,
+        names: Vec<String>,
+        common_name: &str,
+        groups: &[&str],
+        usage: ExtendedKeyUsagePurpose,
+    ) -> CertPair {
         let key = KeyPair::generate().expect("a key pair");
         let mut params = CertificateParams::new(names).expect("names that can be in a certificate");
         params.distinguished_name.push(DnType::CommonName, common_name);

@@ -44,7 +44,8 @@ impl H2Client {
         if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
             bail!("the server does not speak HTTP/2");
         }
-        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
         tokio::spawn(connection);
         Ok(Self { sender, authority: format!("localhost:{port}"), authorization: format!("Bearer {token}") })
     }

@@ -142,7 +142,8 @@ impl RawResponse {
         let body = if lower.contains("transfer-encoding: chunked") {
             dechunk(rest)?
         } else {
-            let length = lower.split("content-length: ").nth(1).and_then(|tail| tail.lines().next()?.trim().parse().ok());
+            let length =
+                lower.split("content-length: ").nth(1).and_then(|tail| tail.lines().next()?.trim().parse().ok());
             rest.get(..length.unwrap_or(0))?.to_owned()
         };
         Some(Self { status, head: head.to_owned(), body })

@@ -39,7 +39,7 @@ impl Place {
         let readable = |path: &Path| {
             if path.ends_with("missing") { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
         };
-        resolve(flags, &Host { env: &env, readable: &readable })
+        resolve(flags, &Host { env: &env, readable: &readable, read: &|_| Err(io::ErrorKind::NotFound.into()) })
             .map_err(|faults| faults.into_iter().map(|fault| format!("{}: {}", fault.path, fault.reason)).collect())
     }
 

@@ -63,13 +63,15 @@ pub struct Host<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Whether a file can be read.
     pub readable: &'a dyn Fn(&Path) -> io::Result<()>,
+    /// What a file says, where its content is checked together with the flags.
+    pub read: &'a dyn Fn(&Path) -> io::Result<String>,
 }
 
 impl Host<'static> {
     /// This machine and this process.
     #[must_use]
     pub fn this() -> Self {
-        Self { env: &|name| std::env::var(name).ok(), readable: &readable }
+        Self { env: &|name| std::env::var(name).ok(), readable: &readable, read: &|path| std::fs::read_to_string(path) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use identity::OidcFlags;
 use ipnet::IpNet;
 use runtime::logging::LogFormat;
 use rustls::crypto::SupportedKxGroup;
@@ -32,7 +33,7 @@ pub struct Settings {
 }
 
 /// The listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServingSettings {
     /// Where to listen. If the address is unspecified, it is `::`, and stands for every interface by IPv4 **and** IPv6
     /// (`IPV6_V6ONLY` off; `0.0.0.0` on a host without IPv6), as Go has it.
@@ -161,6 +162,25 @@ pub struct IssuerFlags {
     pub required_claims: Vec<(String, String)>,
     /// Whether `username_prefix` is taken as it is, without Kubernetes' meaning of an absent one and of `-`.
     pub literal_username_prefix: bool,
+}
+
+impl IssuerFlags {
+    /// For `identity`, with what the CA file says.
+    #[must_use]
+    pub fn to_rules_input(&self, ca_pem: Option<String>) -> OidcFlags {
+        OidcFlags {
+            issuer_url: self.issuer_url.clone(),
+            client_id: self.client_id.clone(),
+            username_claim: self.username_claim.clone(),
+            username_prefix: self.username_prefix.clone(),
+            groups_claim: self.groups_claim.clone(),
+            groups_prefix: self.groups_prefix.clone(),
+            signing_algs: self.signing_algs.clone(),
+            required_claims: self.required_claims.clone(),
+            ca_pem,
+            literal_username_prefix: self.literal_username_prefix,
+        }
+    }
 }
 
 /// The proxy's own questions to kube-apiserver.

@@ -23,6 +23,15 @@ fn readable(path: &Path) -> io::Result<()> {
     if path.starts_with("/missing") { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
 }
 
+/// Nothing, so that nothing in it is wrong: what files say is for the tests that are about it.
+fn content(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("/etc/bad-ca.pem") => Ok("no certificate".to_owned()),
+        Some("/etc/bad-auth.yaml") => Ok("jwt: []\nsurprise: 1\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
 fn arguments(flags: &[&str]) -> Vec<OsString> {
     flags.iter().map(OsString::from).collect()
 }
@@ -46,7 +55,7 @@ fn validated(flags: &[&str]) -> Result<Settings, Vec<Fault>> {
 
 fn validated_as(invoked_as: InvokedAs, flags: &[&str]) -> Result<Settings, Vec<Fault>> {
     let options = parse(invoked_as, arguments(flags)).unwrap();
-    options.validate(invoked_as, &Host { env: &in_pod, readable: &readable })
+    options.validate(invoked_as, &Host { env: &in_pod, readable: &readable, read: &content })
 }
 
 /// With an issuer.
@@ -283,6 +292,19 @@ fn issuers_come_from_one_place() {
     .unwrap();
     assert_eq!(settings.oidc.issuers, IssuerSource::AuthenticationConfig("/etc/auth.yaml".into()));
     assert!(settings.oidc.client_certificate.is_some());
+}
+
+#[test]
+fn what_files_say_is_checked_together_with_the_flags() {
+    let found = validated(&["--authentication-config=/etc/bad-auth.yaml", "--secure-port=0"]).unwrap_err();
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    for expected in ["--secure-port", "/etc/bad-auth.yaml: surprise", "/etc/bad-auth.yaml: apiVersion", "names no issuer"] {
+        assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}: {found:?}");
+    }
+    refused(&["--oidc-ca-file=/etc/bad-ca.pem"], "--oidc-ca-file", "certificate");
+    refused(&["--oidc-signing-algs=none"], "--oidc-signing-algs", "RS256");
+    let plain = validated(&["--oidc-issuer-url=http://x", "--oidc-client-id=y"]).unwrap_err();
+    assert_eq!(plain[0].to_string(), "--oidc-issuer-url: must begin with https://");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use identity::{OidcFlags, ReservedGroups};
 use runtime::logging::LogFormat;
 use secrecy::SecretString;
 
@@ -151,9 +152,20 @@ fn oidc(values: &mut Values<'_>, invoked_as: InvokedAs) -> OidcSettings {
                     values.fault(flag, "cannot be given together with --authentication-config, which says it all");
                 }
             }
+            if let Some(text) = values.content(&file)
+                && let Err(faults) = identity::parse_authentication_config(&text, &ReservedGroups::default())
+            {
+                let at = |fault: Fault| Fault { path: format!("{}: {}", file.display(), fault.path), ..fault };
+                values.faults.extend(faults.into_iter().map(at));
+            }
             IssuerSource::AuthenticationConfig(file)
         }
-        None => IssuerSource::Flags(issuer_flags(values, invoked_as)),
+        None => {
+            let flags = issuer_flags(values, invoked_as);
+            let ca_pem = flags.ca_file.as_deref().and_then(|file| values.content(file));
+            check_rules(values, &flags.to_rules_input(ca_pem));
+            IssuerSource::Flags(flags)
+        }
     };
     OidcSettings {
         issuers,
@@ -161,6 +173,13 @@ fn oidc(values: &mut Values<'_>, invoked_as: InvokedAs) -> OidcSettings {
         allow_reserved_groups,
         readiness_require_all: values.switch("readiness-require-all-issuers"),
     }
+}
+
+/// What `identity` finds wrong with the flags, but for flags of which something was said already.
+fn check_rules(values: &mut Values<'_>, flags: &OidcFlags) {
+    let Err(found) = identity::from_flags(flags, &ReservedGroups::default()) else { return };
+    let known: Vec<String> = values.faults.iter().map(|fault| fault.path.clone()).collect();
+    values.faults.extend(found.into_iter().filter(|fault| !known.contains(&fault.path)));
 }
 
 fn issuer_flags(values: &mut Values<'_>, invoked_as: InvokedAs) -> IssuerFlags {
@@ -185,28 +204,12 @@ fn issuer_flags(values: &mut Values<'_>, invoked_as: InvokedAs) -> IssuerFlags {
         (false, true) => values.fault("oidc-client-id", "is required together with --oidc-issuer-url"),
         (false, false) => {}
     }
-    if flags.username_claim.is_empty() {
-        values.fault("oidc-username-claim", "must not be empty");
-    }
-    if flags.signing_algs.is_empty() {
-        values.fault("oidc-signing-algs", "must name at least one algorithm");
-    }
     // The replaced chart hands oidc.requiredClaims to the wrong flag.
     if flags.signing_algs.iter().any(|alg| alg.contains('=')) {
         values.fault(
             "oidc-signing-algs",
             "holds a claim where an algorithm should be; claims go to --oidc-required-claim",
         );
-    }
-    for (flag, prefix) in
-        [("oidc-username-prefix", &flags.username_prefix), ("oidc-groups-prefix", &flags.groups_prefix)]
-    {
-        if prefix.as_ref().is_some_and(|prefix| prefix.starts_with("system:")) {
-            values.fault(
-                flag,
-                "must not begin with 'system:': every user would get an identity that Kubernetes reserves",
-            );
-        }
     }
     if invoked_as == InvokedAs::Keywayd {
         warn_of_prefix(values, &flags);

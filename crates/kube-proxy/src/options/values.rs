@@ -73,6 +73,11 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// What such a file says. That it cannot be read was reported already.
+    pub(super) fn content(&self, path: &Path) -> Option<String> {
+        (self.host.read)(path).ok()
+    }
+
     pub(super) fn switch(&mut self, flag: &str) -> bool {
         match self.matches.get_one::<String>(flag).map(|text| go_syntax::boolean(text)) {
             None => false,

@@ -36,7 +36,10 @@ async fn reads_the_source_and_leaves_the_rest_of_the_stream() {
     addresses.extend("2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap().octets());
     addresses.extend([0; 16]);
     addresses.extend([0, 80, 1, 187]);
-    assert_eq!(parsed(&header(0x21, 0x21, &addresses)).await.unwrap(), Header::Proxied("[2001:db8::7]:80".parse().unwrap()));
+    assert_eq!(
+        parsed(&header(0x21, 0x21, &addresses)).await.unwrap(),
+        Header::Proxied("[2001:db8::7]:80".parse().unwrap())
+    );
 }
 
 #[tokio::test]

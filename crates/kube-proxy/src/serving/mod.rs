@@ -137,32 +137,52 @@ async fn client_of(server: &Server, tcp: &mut TcpStream, peer: SocketAddr) -> Op
     }
 }
 
-async fn handshake(server: &Server, tcp: TcpStream, client: IpAddr) -> Option<ClientTls> {
-    let (error, mut tcp) = match server.tls.accept(tcp).into_fallible().await {
-        Ok(stream) => return Some(stream),
-        Err(failed) => failed,
-    };
-    let tls_error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls_error {
-        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+/// The first byte of every TLS connection (RFC 8446 section 5.1: a record of the type handshake).
+const TLS_HANDSHAKE: u8 = 22;
+
+async fn handshake(server: &Server, mut tcp: TcpStream, client: IpAddr) -> Option<ClientTls> {
+    // Looked at before rustls does, for it would answer with an alert that is noise to whoever speaks no TLS.
+    let mut first = [0];
+    match tcp.peek(&mut first).await {
+        Ok(0) | Err(_) => {
             server.counters.probes.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%client, "a TCP probe: closed before the TLS handshake");
             return None;
         }
+        Ok(_) if first != [TLS_HANDSHAKE] => {
+            server.counters.handshake_failures.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%client, "plain HTTP, or no TLS at all, on the TLS port");
+            say_https(&mut tcp).await;
+            return None;
+        }
+        Ok(_) => {}
+    }
+    let error = match server.tls.accept(tcp).await {
+        Ok(stream) => return Some(stream),
+        Err(error) => error,
+    };
+    server.counters.handshake_failures.fetch_add(1, Ordering::Relaxed);
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(
-            alert @ (AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateExpired),
+            alert @ (AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired),
         )) => {
             tracing::info!(%client, ?alert, "the client does not accept our certificate: give it the CA that signed --tls-cert-file");
         }
-        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
-            use tokio::io::AsyncWriteExt;
-            tracing::debug!(%client, "plain HTTP, or no TLS at all, on the TLS port");
-            let answer = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks HTTPS; the request was not TLS.\n";
-            let _best_effort = tcp.write_all(answer).await;
-            let _best_effort = tcp.shutdown().await;
-        }
         _ => tracing::debug!(%client, %error, "the TLS handshake failed"),
     }
-    server.counters.handshake_failures.fetch_add(1, Ordering::Relaxed);
     None
+}
+
+/// Answers whoever spoke plain HTTP to the TLS port, as Go's servers do.
+async fn say_https(tcp: &mut TcpStream) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    const ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+        This port speaks HTTPS; the request was not TLS.\n";
+    // What came is read first: to close with unread bytes is a reset, which may overtake the answer.
+    let mut request = [0; 4096];
+    let _whatever_it_was = tcp.read(&mut request).await;
+    let _best_effort = tcp.write_all(ANSWER).await;
+    let _best_effort = tcp.shutdown().await;
 }

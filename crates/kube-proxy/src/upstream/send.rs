@@ -35,7 +35,9 @@ pub(crate) enum SendError {
     #[error("the connection to kube-apiserver failed after the request was sent: {0}")]
     Failed(hyper::Error),
     /// kube-apiserver refuses the proxy itself.
-    #[error("kube-apiserver refuses the proxy's own credential (401): its service account token or client certificate is not valid there")]
+    #[error(
+        "kube-apiserver refuses the proxy's own credential (401): its service account token or client certificate is not valid there"
+    )]
     ProxyUnauthorized,
     /// The request cannot be written as HTTP.
     #[error("the request cannot be addressed to kube-apiserver: {0}")]

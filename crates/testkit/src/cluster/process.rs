@@ -91,7 +91,8 @@ impl Process {
     /// Sends a signal, by its name without SIG.
     pub fn signal(&self, name: &str) {
         if let Some(pid) = self.pid() {
-            let _gone_already = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
+            let _gone_already =
+                Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
         }
     }
 
