@@ -5,7 +5,7 @@ use std::time::Instant;
 use testkit::cluster::workspace_root;
 
 use crate::run::step;
-use crate::setup;
+use crate::{house, setup};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -27,6 +27,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.filter.is_none() {
         step("format", "cargo", &["fmt", "--all", "--check"], &root)?;
         step("lints", "cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &root)?;
+        house::check(&root)?;
     }
     let mut quick = vec!["test", "--workspace", "--exclude", "e2e-tests"];
     quick.extend(&filter);

@@ -15,31 +15,60 @@ const NOT_BEFORE_LEEWAY_SECONDS: i64 = 60;
 /// Farther away than any date that means something: thirty million years.
 const MAX_SECONDS: u64 = 1_000_000_000_000_000;
 
+/// The claims that go-oidc reads into a structure.
+const GO_OIDC: [&str; 10] =
+    ["iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "at_hash", "_claim_names", "_claim_sources"];
+
 /// The extra in which kube-apiserver keeps the token's `jti`, so that audit logs can tell tokens apart.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// What kube-apiserver refuses for its form alone, whichever claims the rules look at.
 pub(crate) fn form(claims: &Claims) -> Result<(), Rejection> {
     let malformed = |why: String| Err(Rejection::new(Kind::Malformed, why));
-    for name in ["sub", "nonce", "at_hash"] {
-        if !matches!(claims.get(name), None | Some(Value::Null | Value::String(_))) {
-            return malformed(format!("the claim {name:?} is not a string"));
+    // Go reads the names of these claims in any case, and takes the last: another one in kube-apiserver than here.
+    if let Some(name) = claims.keys().find(|name| GO_OIDC.iter().any(|own| own != name && *own == folded(name))) {
+        return malformed(format!("the claim {} is another one but for its case", quoted(name)));
+    }
+    if let Some(name) = ["sub", "nonce", "at_hash"].into_iter().find(|name| !is_text(claims.get(*name))) {
+        return malformed(format!("the claim {name:?} is not a string"));
+    }
+    distributed(claims).or_else(malformed)
+}
+
+/// OpenID Connect Core 1.0 section 5.6.2: `_claim_names` says which of the `_claim_sources` a claim comes from.
+fn distributed(claims: &Claims) -> Result<(), String> {
+    let (names, sources) = (members(claims, "_claim_names")?, members(claims, "_claim_sources")?);
+    for (name, source) in sources.into_iter().flatten() {
+        let source = source.as_object();
+        if !source.is_some_and(|source| is_text(source.get("endpoint")) && is_text(source.get("access_token"))) {
+            return Err(format!("the source of claims {} is malformed", quoted(name)));
         }
     }
-    for name in ["_claim_names", "_claim_sources"] {
-        if !matches!(claims.get(name), None | Some(Value::Null | Value::Object(_))) {
-            return malformed(format!("the claim {name:?} is not an object"));
-        }
-    }
-    // OpenID Connect Core 1.0 section 5.6.2: the names of claims, each with the name of its source.
-    let sources = claims.get("_claim_sources");
-    for (claim, source) in claims.get("_claim_names").and_then(Value::as_object).into_iter().flatten() {
-        let source = source.as_str().filter(|source| !source.is_empty()).and_then(|source| sources?.get(source));
-        if !source.is_some_and(Value::is_object) {
-            return malformed(format!("the claim {} is distributed and has no source", quoted(claim)));
+    for (name, source) in names.into_iter().flatten() {
+        let source = source.as_str().filter(|source| !source.is_empty());
+        if !source.is_some_and(|source| sources.is_some_and(|sources| sources.contains_key(source))) {
+            return Err(format!("the claim {} is distributed and has no source", quoted(name)));
         }
     }
     Ok(())
+}
+
+/// A claim that is an object if it is there.
+fn members<'a>(claims: &'a Claims, name: &str) -> Result<Option<&'a Claims>, String> {
+    match claims.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(members)) => Ok(Some(members)),
+        Some(_) => Err(format!("the claim {name:?} is not an object")),
+    }
+}
+
+fn is_text(claim: Option<&Value>) -> bool {
+    matches!(claim, None | Some(Value::Null | Value::String(_)))
+}
+
+/// As Go's encoding/json compares names: the long s (U+017F) is one, too.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace('\u{17f}', "s")
 }
 
 /// RFC 7519 section 4.1.1: exactly the configured issuer; no slash more or less.
@@ -100,11 +129,8 @@ fn time(claims: &Claims, name: &str) -> Result<Option<UnixTime>, Rejection> {
         Some(Value::Number(number)) => number,
         Some(_) => return Err(Rejection::new(Kind::Malformed, format!("the claim {name:?} is not a number"))),
     };
-    let whole = number.as_i64().or_else(|| {
-        let float = number.as_f64().filter(|float| float.abs() < 1e15)?;
-        #[expect(clippy::cast_possible_truncation, reason = "the fraction is meant to go; the range is checked")]
-        Some(float as i64)
-    });
+    #[expect(clippy::cast_possible_truncation, reason = "the fraction is meant to go; what is too large saturates")]
+    let whole = number.as_i64().or_else(|| number.as_f64().map(|float| float as i64));
     match whole.filter(|seconds| seconds.unsigned_abs() < MAX_SECONDS) {
         Some(seconds) => Ok(Some(UnixTime(seconds))),
         None => Err(Rejection::new(Kind::Malformed, format!("the claim {name:?} is out of range"))),

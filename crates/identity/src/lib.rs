@@ -38,7 +38,7 @@ pub use config::{Fault, IssuerConfig, OidcFlags, from_flags, parse_authenticatio
 pub use jwk::{JwksError, KeyFault, Keys};
 pub use rejection::Rejection;
 pub use rules::{ReservedGroups, Rules};
-pub use verify::{VerifiedIdentity, unverified_issuer, verify};
+pub use verify::{VerifiedIdentity, is_jwt_shaped, unverified_issuer, verify};
 
 /// Seconds since 1970-01-01T00:00:00Z, as JWTs count (RFC 7519 section 2, NumericDate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

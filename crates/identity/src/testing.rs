@@ -146,8 +146,10 @@ pub(crate) fn other_key_for(algorithm: Algorithm) -> &'static SigningKey {
 }
 
 /// All keys of the issuer.
-pub(crate) fn keys() -> Keys {
-    keys_of(&[RSA.jwk("rsa"), P256.jwk("p256"), P384.jwk("p384"), P521.jwk("p521")])
+pub(crate) fn keys() -> &'static Keys {
+    static KEYS: LazyLock<Keys> =
+        LazyLock::new(|| keys_of(&[RSA.jwk("rsa"), P256.jwk("p256"), P384.jwk("p384"), P521.jwk("p521")]));
+    &KEYS
 }
 
 /// A set of these JWKs, all of them usable.
@@ -226,10 +228,10 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 
 /// What becomes of a token of the issuer with these claims.
 pub(crate) fn verify_claims(claims: &Value, rules: &Rules) -> Result<VerifiedIdentity, Rejection> {
-    verify(&token(Algorithm::Es256, claims), &keys(), rules, UnixTime(NOW))
+    verify(&token(Algorithm::Es256, claims), keys(), rules, UnixTime(NOW))
 }
 
 /// What becomes of a token by the usual rules.
 pub(crate) fn verify_token(token: &str) -> Result<VerifiedIdentity, Rejection> {
-    verify(token, &keys(), &rules(), UnixTime(NOW))
+    verify(token, keys(), &rules(), UnixTime(NOW))
 }

@@ -90,6 +90,11 @@ pub fn unverified_issuer(raw: &str) -> Result<String, Rejection> {
         .map_err(|why| Rejection::new(Kind::Issuer, format!("the claim \"iss\" {why}")))
 }
 
+/// Whether `raw` has the three parts of a JWT in compact form, so that somebody could take it for one.
+pub fn is_jwt_shaped(raw: &str) -> bool {
+    raw.split('.').count() == 3
+}
+
 /// RFC 8725 section 3.1: the operator says which algorithms count, not the token.
 fn allowed_algorithm(token: &Compact<'_>, rules: &Rules) -> Result<Algorithm, Rejection> {
     Algorithm::from_name(&token.algorithm).filter(|algorithm| rules.algorithms.contains(algorithm)).ok_or_else(|| {

@@ -21,6 +21,9 @@ use crate::text::{self, Flaw};
 /// the groups of an impersonation as they are.
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 
+/// The extra field that names the token.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// The most distinct extra keys of one user; together with what [`strip`](crate::strip()) lets through, a header map
 /// has room for them.
 const MAX_EXTRA_KEYS: usize = 4096;
@@ -61,7 +64,7 @@ pub enum Unrepresentable {
         /// What is wrong with it.
         flaw: Flaw,
     },
-    /// An identity with an extra field of those that say who really asked.
+    /// An extra field of those that say who the token's user is or who really asked, from elsewhere.
     #[error("the extra field {0:?} is the proxy's own to set")]
     ReservedExtra(String),
     /// More extra fields than a request has room for.
@@ -151,6 +154,19 @@ impl Impersonation {
     pub(crate) fn headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.headers.iter().chain(&self.more)
     }
+}
+
+/// Whether an extra field that an operator configures for every user can be one: [`Impersonation::with_extra`] will
+/// take it, and it is none of those that say who a token's user is or who really asked.
+///
+/// # Errors
+/// [`Unrepresentable`].
+pub fn check_extra(key: &str, value: &str) -> Result<(), Unrepresentable> {
+    let lower = key.to_ascii_lowercase();
+    if lower.starts_with(ORIGINAL_USER) || lower == CREDENTIAL_ID {
+        return Err(Unrepresentable::ReservedExtra(key.to_owned()));
+    }
+    Headers::default().extra(key, [value].into_iter())
 }
 
 impl fmt::Debug for Impersonation {

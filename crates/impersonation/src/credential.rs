@@ -128,6 +128,11 @@ fn take_subprotocol(headers: &mut HeaderMap) -> Result<Option<BearerToken>, Stri
     let mut removed = false;
     let mut others: Vec<&[u8]> = Vec::new();
     for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        // RFC 6455 section 4.1: tokens between commas. Kubernetes trims Unicode's whitespace around them too, so that
+        // it would find a credential where this does not.
+        if !value.as_bytes().iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t')) {
+            return Err(StripRefusal::SubprotocolCharacters);
+        }
         for protocol in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             match protocol.split_at_checked(SUBPROTOCOL.len()) {
                 Some((prefix, encoded)) if prefix == SUBPROTOCOL.as_bytes() => {

@@ -41,11 +41,11 @@ mod properties;
 #[cfg(test)]
 mod testing;
 
-pub use apply::{Impersonation, Unrepresentable, UpstreamRequest, apply};
+pub use apply::{Impersonation, Unrepresentable, UpstreamRequest, apply, check_extra};
 pub use credential::BearerToken;
 pub use passthrough::{PassthroughRequest, ReviewRefusal, TokenReviewed};
 pub use refusal::StripRefusal;
-pub use requested::RequestedImpersonation;
+pub use requested::{MAX_IMPERSONATION_VALUES, RequestedImpersonation};
 pub use reviews::{AuthorizedTarget, Denied, PendingReviews, ReviewQuestion, Verdict, reviews};
-pub use strip::{Stripped, StrippedRequest, strip};
+pub use strip::{Stripped, StrippedRequest, named_in_connection, strip};
 pub use text::Flaw;

@@ -10,7 +10,7 @@ use proptest::sample::select;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use crate::testing::{fields, joe, request};
-use crate::{Impersonation, apply, strip};
+use crate::{Impersonation, MAX_IMPERSONATION_VALUES, apply, strip};
 
 static JOE: LazyLock<Impersonation> = LazyLock::new(|| Impersonation::of(&joe()).unwrap());
 
@@ -92,7 +92,7 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Headers that [`strip()`] mostly does not refuse: at most one credential, and a wish that is whole.
+/// Headers that [`strip(, MAX_IMPERSONATION_VALUES)`] mostly does not refuse: at most one credential, and a wish that is whole.
 fn accepted() -> impl Strategy<Value = Vec<(String, String)>> {
     let is_refused_at_random = |name: &str| {
         let name = name.to_ascii_lowercase();
@@ -159,7 +159,7 @@ proptest! {
             .flat_map(|(_, value)| value.split(','))
             .map(|name| name.trim_matches([' ', '\t']).to_ascii_lowercase())
             .collect();
-        let Ok(stripped) = strip(request(&headers)) else { return Ok(()) };
+        let Ok(stripped) = strip(request(&headers), MAX_IMPERSONATION_VALUES) else { return Ok(()) };
         let asks_for_upgrade = stripped.upgrade;
         let left = stripped.request.headers().clone();
         for (name, value) in &left {

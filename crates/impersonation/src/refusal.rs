@@ -20,6 +20,9 @@ pub enum StripRefusal {
     /// A subprotocol whose token is not base64url (without padding) of UTF-8 text.
     #[error("the bearer token in Sec-WebSocket-Protocol is not base64url of UTF-8")]
     SubprotocolEncoding,
+    /// Subprotocols in other characters than ASCII's visible ones, of which HTTP makes them.
+    #[error("Sec-WebSocket-Protocol has characters other than visible ASCII")]
+    SubprotocolCharacters,
     /// A subprotocol with a token, and no other that the server could choose.
     #[error("Sec-WebSocket-Protocol has no subprotocol beside the bearer token")]
     NoOtherSubprotocol,
@@ -76,7 +79,7 @@ pub enum StripRefusal {
 
 impl StripRefusal {
     /// The HTTP status: 401 where it is unclear who asks, as kube-apiserver has it; 400 for what is malformed; 431
-    /// (RFC 6585 section 5) for too many headers.
+    /// (RFC 6585 section 5) for too many headers, or too many values of an impersonation.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -84,17 +87,17 @@ impl StripRefusal {
             | Self::TokenInTwoPlaces
             | Self::SeveralSubprotocolTokens
             | Self::SubprotocolEncoding
+            | Self::SubprotocolCharacters
             | Self::NoOtherSubprotocol
             | Self::NoTokenAfterBearer
             | Self::MalformedToken => StatusCode::UNAUTHORIZED,
-            Self::TooManyHeaders(..) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooManyHeaders(..) | Self::TooManyValues(..) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Connect
             | Self::Target(_)
             | Self::UpgradeWithBody(_)
             | Self::UnknownImpersonation(_)
             | Self::Repeated(_)
             | Self::NoUser
-            | Self::TooManyValues(..)
             | Self::Value { .. }
             | Self::ExtraKey { .. }
             | Self::ReservedExtra(_) => StatusCode::BAD_REQUEST,

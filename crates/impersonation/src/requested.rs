@@ -15,8 +15,9 @@ pub(crate) const GROUP: HeaderName = HeaderName::from_static("impersonate-group"
 pub(crate) const UID: HeaderName = HeaderName::from_static("impersonate-uid");
 const PREFIX: &str = "impersonate-";
 
-/// Each value is a review of its own, so one request must not cause any number of them.
-const MAX_VALUES: usize = 64;
+/// How many values a client may ask for by default. Each is a review of its own, so one request must not cause any
+/// number of them.
+pub const MAX_IMPERSONATION_VALUES: usize = 64;
 
 /// The extra fields in which kube-apiserver's audit log has who really asked; see [`crate::Impersonation::of_target`].
 /// A client that could set them could blame someone else.
@@ -47,12 +48,13 @@ impl RequestedImpersonation {
         &self.groups
     }
 
-    /// Reads the `Impersonate-*` headers; `None` if there are none. They are left where they are.
-    pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Self>, StripRefusal> {
+    /// Reads the `Impersonate-*` headers, of at most `max` values; `None` if there are none. They are left where they
+    /// are.
+    pub(crate) fn read(headers: &HeaderMap, max: usize) -> Result<Option<Self>, StripRefusal> {
         let names = || headers.keys().filter(|name| name.as_str().starts_with(PREFIX));
         let count: usize = names().map(|name| headers.get_all(name).iter().count()).sum();
-        if count > MAX_VALUES {
-            return Err(StripRefusal::TooManyValues(count, MAX_VALUES));
+        if count > max {
+            return Err(StripRefusal::TooManyValues(count, max));
         }
         if count == 0 {
             return Ok(None);

@@ -84,12 +84,13 @@ const REMOVED: [&str; 18] = [
 /// Takes a request apart.
 ///
 /// Method, path and query are never changed: `..`, `//` and `%2F` are kube-apiserver's to judge, as sent. Of an
-/// absolute target (RFC 9112 section 3.2.2, and every HTTP/2 request) the scheme and authority are dropped.
+/// absolute target (RFC 9112 section 3.2.2, and every HTTP/2 request) the scheme and authority are dropped. A wish to
+/// be someone else may have `max_impersonation_values` values.
 ///
 /// # Errors
 /// [`StripRefusal`]: contradictory or malformed credentials, an impersonation that no kube-apiserver would take, a
 /// target that is not a path, an upgrade with a body.
-pub fn strip(mut parts: Parts) -> Result<Stripped, StripRefusal> {
+pub fn strip(mut parts: Parts, max_impersonation_values: usize) -> Result<Stripped, StripRefusal> {
     if parts.headers.len() > MAX_HEADERS {
         return Err(StripRefusal::TooManyHeaders(parts.headers.len(), MAX_HEADERS));
     }
@@ -98,7 +99,7 @@ pub fn strip(mut parts: Parts) -> Result<Stripped, StripRefusal> {
     let upgrade = upgrade(&parts.method, &parts.headers)?;
     let websocket = upgrade.as_ref().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let Credentials { token, other_scheme } = credential::take(&mut parts.headers, websocket)?;
-    let requested = RequestedImpersonation::read(&parts.headers)?;
+    let requested = RequestedImpersonation::read(&parts.headers, max_impersonation_values)?;
 
     remove(&mut parts.headers);
     parts.version = Version::default();
@@ -196,7 +197,7 @@ fn is_spdy(protocol: &[u8]) -> bool {
 }
 
 /// RFC 9110 section 7.6.1: the names in all values of all `Connection` headers. What cannot be a name names nothing.
-fn named_in_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+pub fn named_in_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     headers
         .get_all(CONNECTION)
         .iter()

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use identity::{Keys, ReservedGroups, UnixTime, VerifiedIdentity};
 use serde_json::{Value, json};
 
-use crate::{StripRefusal, Stripped, strip};
+use crate::{MAX_IMPERSONATION_VALUES, StripRefusal, Stripped, strip};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -80,11 +80,11 @@ pub(crate) fn request_for(method: Method, target: &str, headers: &[(&str, &str)]
 }
 
 pub(crate) fn stripped(headers: &[(&str, &str)]) -> Stripped {
-    strip(request(headers)).unwrap()
+    strip(request(headers), MAX_IMPERSONATION_VALUES).unwrap()
 }
 
 pub(crate) fn refused(headers: &[(&str, &str)]) -> StripRefusal {
-    strip(request(headers)).unwrap_err()
+    strip(request(headers), MAX_IMPERSONATION_VALUES).unwrap_err()
 }
 
 /// All fields, sorted.

@@ -72,7 +72,7 @@ fn kube_proxy(invoked_as: InvokedAs, arguments: impl Iterator<Item = OsString>) 
     };
     runtime::crypto::install();
     let filter = std::env::var("RUST_LOG").ok();
-    runtime::logging::init(settings.logging.format, settings.logging.verbosity, filter.as_deref());
+    let _until_the_end = runtime::logging::init(settings.logging.format, settings.logging.verbosity, filter.as_deref());
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = settings.app.worker_threads {
         builder.worker_threads(threads.get());

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use identity::{Fault, IssuerConfig, ReservedGroups};
+use runtime::log_limit::LogLimit;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -15,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::issuers::{Ca, Issuers, Source};
-use crate::options::{IssuerSource, OidcSettings, ServingSettings, Settings};
+use crate::options::{AppSettings, IssuerSource, OidcSettings, ServingSettings, Settings};
 use crate::probe::{self, Readiness};
 use crate::reviews::Reviewer;
+use crate::rights::{self, Needs};
 use crate::serving::tls::{Certificates, TlsError};
 use crate::serving::{self, Counters, Limits, Server};
-use crate::stack::{Behaviour, Stack};
+use crate::stack::{Behaviour, CLIENT_IP_EXTRA, Stack};
+use crate::trail::TrailLog;
 use crate::tunnel::Tunnels;
 use crate::upstream::{ConnectError, Connector, Credentialless, Impersonating};
 
@@ -28,6 +31,8 @@ use crate::upstream::{ConnectError, Connector, Credentialless, Impersonating};
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 const UPSTREAM_IDLE: Duration = Duration::from_secs(120);
+/// How long connections are accepted after `/ready` has begun to say no, or a fifth of the grace period.
+const LISTEN_ON: Duration = Duration::from_secs(3);
 /// Upgraded streams get this part of the grace period; the rest is for saying goodbye.
 const TUNNEL_SHARE: f64 = 0.8;
 
@@ -51,6 +56,9 @@ pub enum StartError {
     /// The connection to kube-apiserver cannot be configured.
     #[error(transparent)]
     Upstream(#[from] ConnectError),
+    /// More than one thing; all of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<StartError>),
     /// A port cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -78,6 +86,7 @@ pub struct Running {
 }
 
 struct Drain {
+    unready: CancellationToken,
     draining: CancellationToken,
     end_streams: CancellationToken,
     end_tunnels: CancellationToken,
@@ -95,7 +104,9 @@ pub async fn start(settings: Settings, stop: CancellationToken) -> Result<Runnin
         tracing::warn!("{warning}");
     }
     let background = CancellationToken::new();
+    let unready = CancellationToken::new();
     let drain = Drain {
+        unready: unready.clone(),
         draining: CancellationToken::new(),
         end_streams: CancellationToken::new(),
         end_tunnels: CancellationToken::new(),
@@ -104,14 +115,21 @@ pub async fn start(settings: Settings, stop: CancellationToken) -> Result<Runnin
         grace: settings.app.shutdown_grace_period,
     };
 
-    let configs = issuer_configs(&settings.oidc)?;
-    let (impersonating, credentialless) = pools(&settings)?;
-    let certificates = Certificates::new(&settings.serving)?;
-    let tls = TlsAcceptor::from(Arc::new(certificates.server_config(&settings.serving)?));
-    let listener = bind(&settings.serving)?;
-    let address = local(&listener, settings.serving.bind)?;
+    // Everything is tried, so that every fault is reported at once.
     let probe_bind = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), settings.app.readiness_probe_port);
-    let probe_listener = listen(probe_bind, false)?;
+    let mut faults = Faults::default();
+    let configs = faults.take(issuer_configs(&settings.oidc));
+    let pools = faults.take(pools(&settings));
+    let serving = faults.take(serving_tls(&settings.serving));
+    let listener = faults.take(bind(&settings.serving));
+    let probe_listener = faults.take(listen(probe_bind, false));
+    let (Some(configs), Some(pools), Some((certificates, tls)), Some(listener), Some(probe_listener)) =
+        (configs, pools, serving, listener, probe_listener)
+    else {
+        return Err(faults.into_error());
+    };
+    let (impersonating, credentialless) = pools;
+    let address = local(&listener, settings.serving.bind)?;
     let probe_address = local(&probe_listener, probe_bind)?;
 
     // Nothing can fail from here on.
@@ -122,7 +140,7 @@ pub async fn start(settings: Settings, stop: CancellationToken) -> Result<Runnin
         issuers: issuers.clone(),
         require_all: settings.oidc.readiness_require_all,
         serving: AtomicBool::new(false),
-        draining: drain.draining.clone(),
+        draining: unready.clone(),
     });
     let passthrough = settings.app.token_passthrough.clone();
     let audiences = passthrough.clone().unwrap_or_default().audiences;
@@ -138,7 +156,9 @@ pub async fn start(settings: Settings, stop: CancellationToken) -> Result<Runnin
             client_ip_extra: settings.app.extra_user_header_client_ip,
             extra,
             forwarded_for_from: settings.serving.forwarded_for_from.clone(),
+            max_impersonation_values: settings.app.max_impersonation_values,
         },
+        trails: TrailLog::default(),
         end_streams: drain.end_streams.clone(),
     });
     let server = Arc::new(Server {
@@ -147,11 +167,13 @@ pub async fn start(settings: Settings, stop: CancellationToken) -> Result<Runnin
         limits: limits(&settings.serving),
         proxy_protocol_from: settings.serving.proxy_protocol_from.clone(),
         counters: counters.clone(),
+        log_limit: LogLimit::new(20, Duration::from_millis(500)),
         draining: drain.draining.clone(),
         tasks: drain.tasks.clone(),
     });
     tokio::spawn(probe::serve(probe_listener, readiness.clone(), background.clone()));
     watch_files(&settings.oidc, &certificates, &impersonating, &credentialless, &issuers, &background);
+    tokio::spawn(rights::watch(impersonating.clone(), needs(&settings.app), background.clone()));
     tokio::spawn(sweep(impersonating, credentialless, background.clone()));
     tokio::spawn(serving::accept(server, listener));
     readiness.serving.store(true, Ordering::Release);
@@ -165,16 +187,21 @@ impl Running {
         let Self { stop, drain, counters, .. } = self;
         stop.cancelled().await;
         tracing::info!(grace_seconds = drain.grace.as_secs(), "not ready any more; finishing what is under way");
-        // `/ready` says no, the listener closes, idle connections go, and watches end between two events, so that
-        // their clients go to another replica.
+        // `/ready` says no, but whoever balances the load learns of that only after a while, and sends connections here
+        // until then.
+        drain.unready.cancel();
+        tokio::time::sleep(LISTEN_ON.min(drain.grace / 5)).await;
+        // The listener closes, idle connections go, and watches end between two events, so that their clients go to
+        // another replica.
         drain.draining.cancel();
         drain.end_streams.cancel();
         drain.tasks.close();
-        let for_tunnels = drain.grace.mul_f64(TUNNEL_SHARE);
+        let grace = drain.grace.saturating_sub(LISTEN_ON.min(drain.grace / 5));
+        let for_tunnels = grace.mul_f64(TUNNEL_SHARE);
         if tokio::time::timeout(for_tunnels, drain.tasks.wait()).await.is_err() {
             tracing::info!(open = drain.tasks.len(), "ending upgraded streams");
             drain.end_tunnels.cancel();
-            if tokio::time::timeout(drain.grace - for_tunnels, drain.tasks.wait()).await.is_err() {
+            if tokio::time::timeout(grace.saturating_sub(for_tunnels), drain.tasks.wait()).await.is_err() {
                 tracing::warn!(open = drain.tasks.len(), "the grace period is over; cutting what is left");
             }
         }
@@ -186,6 +213,38 @@ impl Running {
             handshake_failures = seen(&counters.handshake_failures),
             "stopped"
         );
+    }
+}
+
+/// What keeps the proxy from starting, so far.
+#[derive(Default)]
+struct Faults(Vec<StartError>);
+
+impl Faults {
+    fn take<T>(&mut self, outcome: Result<T, StartError>) -> Option<T> {
+        outcome.map_err(|error| self.0.push(error)).ok()
+    }
+
+    fn into_error(mut self) -> StartError {
+        match (self.0.pop(), self.0.is_empty()) {
+            (Some(only), true) => only,
+            (last, _) => StartError::Several(self.0.into_iter().chain(last).collect()),
+        }
+    }
+}
+
+fn serving_tls(settings: &ServingSettings) -> Result<(Arc<Certificates>, TlsAcceptor), StartError> {
+    let certificates = Certificates::new(settings)?;
+    let tls = TlsAcceptor::from(Arc::new(certificates.server_config(settings)?));
+    Ok((certificates, tls))
+}
+
+fn needs(app: &AppSettings) -> Needs {
+    let address = app.extra_user_header_client_ip.then(|| CLIENT_IP_EXTRA.to_owned());
+    Needs {
+        impersonation: !app.disable_impersonation,
+        extras: app.extra_user_headers.iter().map(|(key, _)| key.clone()).chain(address).collect(),
+        token_reviews: app.token_passthrough.is_some(),
     }
 }
 
@@ -219,8 +278,7 @@ fn issuer_configs(oidc: &OidcSettings) -> Result<Vec<(IssuerConfig, Source)>, St
     match &oidc.issuers {
         IssuerSource::Flags(flags) => {
             let ca_pem = flags.ca_file.as_ref().map(read).transpose()?;
-            let config =
-                identity::from_flags(&flags.to_rules_input(ca_pem), &reserved).map_err(StartError::Faults)?;
+            let config = identity::from_flags(&flags.to_rules_input(ca_pem), &reserved).map_err(StartError::Faults)?;
             let source = source(&config, flags.ca_file.clone().map(Ca::File));
             Ok(vec![(config, source)])
         }
@@ -253,29 +311,55 @@ fn watch_files(
 ) {
     let serving = certificates.clone();
     let files = certificates.files();
+    let mut certificate = Reload::of("the serving certificate");
     tokio::spawn(runtime::files::on_change(files, RELOAD_EVERY, background.clone(), async move || {
-        report("the serving certificate", serving.reload());
+        certificate.report(serving.reload())
     }));
     for connector in [impersonating.connector().clone(), credentialless.connector().clone()] {
         let files = connector.files();
+        let mut reload = Reload::of("what kube-apiserver is reached with");
         tokio::spawn(runtime::files::on_change(files, RELOAD_EVERY, background.clone(), async move || {
-            report("what kube-apiserver is reached with", connector.reload());
+            reload.report(connector.reload())
         }));
     }
     if let IssuerSource::AuthenticationConfig(path) = &oidc.issuers {
         let (oidc, issuers) = (oidc.clone(), issuers.clone());
         let files = vec![path.clone()];
+        let mut reload = Reload::of("the authentication configuration");
         tokio::spawn(runtime::files::on_change(files, RELOAD_EVERY, background.clone(), async move || {
-            report("the authentication configuration", issuer_configs(&oidc).map(|configs| issuers.replace(configs)));
+            reload.report(issuer_configs(&oidc).map(|configs| issuers.replace(configs)))
         }));
     }
 }
 
-/// A broken file must not stop a proxy that works: what was loaded before stays, and somebody is told.
-fn report<E: std::fmt::Display>(what: &str, outcome: Result<(), E>) {
-    match outcome {
-        Ok(()) => tracing::info!("took up {what} anew"),
-        Err(error) => tracing::error!(%error, "{what} changed, but cannot be used; keeping the old one"),
+/// One thing that is read again when its files change. A broken file must not stop a proxy that works: what was loaded
+/// before stays, and somebody is told.
+struct Reload {
+    what: &'static str,
+    failures: u32,
+}
+
+impl Reload {
+    fn of(what: &'static str) -> Self {
+        Self { what, failures: 0 }
+    }
+
+    /// Whether it succeeded. Of two files that belong together one may be there already and the other not yet, so the
+    /// first failure is a surprise; what lasts needs a person.
+    fn report<E: std::fmt::Display>(&mut self, outcome: Result<(), E>) -> bool {
+        let what = self.what;
+        match (outcome, self.failures) {
+            (Ok(()), _) => {
+                self.failures = 0;
+                tracing::info!("took up {what} anew");
+                return true;
+            }
+            (Err(error), 0) => tracing::warn!(%error, "{what} changed, but cannot be used yet; keeping the old one"),
+            (Err(error), 1) => tracing::error!(%error, "{what} changed, but cannot be used; keeping the old one"),
+            (Err(error), _) => tracing::debug!(%error, "{what} still cannot be used"),
+        }
+        self.failures = self.failures.saturating_add(1);
+        false
     }
 }
 

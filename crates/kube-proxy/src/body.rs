@@ -5,48 +5,94 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use crate::long_running::{Framing, LongRunning};
 use crate::upstream::Lease;
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("the stream was reset before its end")]
+    CutShort,
+    #[error("the proxy is stopping, and the stream did not come to a place to end it")]
+    Stopping,
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 /// What the proxy sends to kube-apiserver.
 pub(crate) enum RequestBody {
     /// No body: the request ends with its headers.
     Empty,
     /// A body of the proxy's own (a review).
-    Whole(Option<Bytes>),
+    Own(Option<Bytes>),
     /// The client's body, streamed.
-    Streamed(Incoming),
+    Streamed(Incoming, Ending),
+}
+
+/// Whether a body that just stops may be taken for whole. hyper takes a stream that the other side reset with NO_ERROR
+/// for one that ended; over HTTP/1.1 it knows better itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It must have been ended by END_STREAM, or be as long as its header said.
+    Said,
+    Any,
+}
+
+impl Ending {
+    fn check(self, body: &Incoming) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let is_whole = self == Self::Any || body.is_end_stream() || body.size_hint().exact() == Some(0);
+        if is_whole { None } else { Some(Err(BodyError::CutShort)) }
+    }
 }
 
 impl RequestBody {
     /// The client's body; one that has already ended is [`RequestBody::Empty`].
-    pub(crate) fn from_client(body: Incoming) -> Self {
-        if body.is_end_stream() { Self::Empty } else { Self::Streamed(body) }
+    pub(crate) fn from_client(body: Incoming, version: Version) -> Self {
+        let ending = if version == Version::HTTP_2 { Ending::Said } else { Ending::Any };
+        if body.is_end_stream() { Self::Empty } else { Self::Streamed(body, ending) }
     }
 
-    /// Whether the same request can be built again after this body was given away.
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::Empty)
+    /// A body of the proxy's own, which has no effect at kube-apiserver: it asks.
+    pub(crate) fn own(bytes: impl Into<Bytes>) -> Self {
+        Self::Own(Some(bytes.into()))
+    }
+
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
+    /// The same body once more, unless it can be had only once.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Own(bytes) => Some(Self::Own(bytes.clone())),
+            Self::Streamed(..) => None,
+        }
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed(incoming) => loop {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Streamed(incoming, ending) => loop {
                 match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
                     // RFC 9110 section 6.5.1: trailers may be discarded. A client's trailers are, for they could
                     // name a header that was stripped.
                     Some(Ok(frame)) if !frame.is_data() => {}
-                    other => return Poll::Ready(other),
+                    Some(polled) => return Poll::Ready(Some(polled.map_err(BodyError::from))),
+                    None => return Poll::Ready(ending.check(incoming)),
                 }
             },
         }
@@ -54,17 +100,17 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty | Self::Whole(None) => true,
-            Self::Whole(Some(_)) => false,
-            Self::Streamed(incoming) => incoming.is_end_stream(),
+            Self::Empty | Self::Own(None) => true,
+            Self::Own(Some(_)) => false,
+            Self::Streamed(incoming, _) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
-            Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Streamed(incoming) => incoming.size_hint(),
+            Self::Empty | Self::Own(None) => SizeHint::with_exact(0),
+            Self::Own(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Streamed(incoming, _) => incoming.size_hint(),
         }
     }
 }
@@ -77,6 +123,43 @@ pub(crate) enum UpstreamBody {
     Whole(Bytes),
 }
 
+/// A response that is streamed, and the lease on the connection that it comes from.
+pub(crate) struct Streamed {
+    incoming: Incoming,
+    ending: Ending,
+    lease: Option<Lease>,
+}
+
+impl Streamed {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            Some(polled) => Poll::Ready(Some(polled.map_err(BodyError::from))),
+            None => {
+                let ended = self.ending.check(&self.incoming);
+                if let (None, Some(lease)) = (&ended, &mut self.lease) {
+                    lease.complete();
+                }
+                Poll::Ready(ended)
+            }
+        }
+    }
+
+    /// Whether nothing more comes. Then nobody polls it again.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream()
+            && let Some(lease) = &mut self.lease
+        {
+            lease.complete();
+        }
+    }
+}
+
 /// What the proxy answers a client with.
 pub(crate) struct ResponseBody {
     source: Source,
@@ -86,42 +169,40 @@ pub(crate) struct ResponseBody {
 
 enum Source {
     Whole(Option<Bytes>),
-    Upstream { incoming: Incoming, _lease: Option<Lease> },
+    Upstream(Streamed),
     Stream(Box<LongRunning>),
-}
-
-/// A response without an end of its own (a watch, a followed log) that the proxy ends when it shuts down.
-struct LongRunning {
-    incoming: Incoming,
-    _lease: Option<Lease>,
-    end: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Whether the last byte that was sent closed a line: a JSON watch is cut between events, never inside one.
-    at_boundary: bool,
-    ended: bool,
 }
 
 impl ResponseBody {
     /// A body that the proxy itself wrote.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { source: Source::Whole((!bytes.is_empty()).then_some(bytes)), _in_flight: None }
+        Self::new(Source::Whole((!bytes.is_empty()).then_some(bytes)))
     }
 
     /// A response of kube-apiserver. The lease on its connection ends with the body.
-    pub(crate) fn upstream(body: UpstreamBody, lease: Option<Lease>) -> Self {
+    pub(crate) fn upstream(body: UpstreamBody, ending: Ending, lease: Option<Lease>) -> Self {
         match body {
             UpstreamBody::Whole(bytes) => Self::whole(bytes),
-            UpstreamBody::Streamed(incoming) => {
-                Self { source: Source::Upstream { incoming, _lease: lease }, _in_flight: None }
-            }
+            UpstreamBody::Streamed(incoming) => Self::new(Source::Upstream(Streamed { incoming, ending, lease })),
         }
     }
 
     /// A response of kube-apiserver that goes on until somebody ends it; `end` is somebody.
-    pub(crate) fn long_running(body: UpstreamBody, lease: Option<Lease>, end: WaitForCancellationFutureOwned) -> Self {
-        let UpstreamBody::Streamed(incoming) = body else { return Self::upstream(body, lease) };
-        let stream = LongRunning { incoming, _lease: lease, end: Box::pin(end), at_boundary: true, ended: false };
-        Self { source: Source::Stream(Box::new(stream)), _in_flight: None }
+    pub(crate) fn long_running(
+        body: UpstreamBody,
+        ending: Ending,
+        lease: Option<Lease>,
+        framing: Framing,
+        end: WaitForCancellationFutureOwned,
+    ) -> Self {
+        let UpstreamBody::Streamed(incoming) = body else { return Self::upstream(body, ending, lease) };
+        let stream = LongRunning::new(Streamed { incoming, ending, lease }, framing, end);
+        Self::new(Source::Stream(Box::new(stream)))
+    }
+
+    fn new(source: Source) -> Self {
+        Self { source, _in_flight: None }
     }
 
     /// Holds `guard` until the body has ended or was dropped.
@@ -133,12 +214,12 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         match &mut self.get_mut().source {
             Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Upstream { incoming, .. } => Pin::new(incoming).poll_frame(cx),
+            Source::Upstream(streamed) => streamed.poll_frame(cx),
             Source::Stream(stream) => stream.poll_frame(cx),
         }
     }
@@ -146,36 +227,17 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Whole(bytes) => bytes.is_none(),
-            Source::Upstream { incoming, .. } => incoming.is_end_stream(),
-            Source::Stream(stream) => stream.ended || stream.incoming.is_end_stream(),
+            Source::Upstream(streamed) => streamed.is_end_stream(),
+            Source::Stream(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Source::Upstream { incoming, .. } => incoming.size_hint(),
+            Source::Upstream(streamed) => streamed.incoming.size_hint(),
             // No promise of a length: the stream may be ended early, and cleanly.
             Source::Stream(_) => SizeHint::default(),
         }
-    }
-}
-
-impl LongRunning {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        if self.at_boundary && self.end.as_mut().poll(cx).is_ready() {
-            self.ended = true;
-            return Poll::Ready(None);
-        }
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(last) = frame.data_ref().and_then(|data| data.last())
-        {
-            self.at_boundary = *last == b'\n';
-        }
-        polled
     }
 }

@@ -15,9 +15,11 @@ mod probe;
 mod proxy_protocol;
 mod refusals;
 mod reviews;
+mod rights;
 mod serving;
 mod stack;
 mod status;
+mod trail;
 mod tunnel;
 mod upstream;
 

@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::issuers::Issuers;
 
-/// Probes are a handful of connections; more wait.
-const MAX_CONNECTIONS: usize = 64;
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Probes are a handful of connections. The kubelet's must get through although others hold theirs open, so there is
+/// room for many, and none for long.
+const MAX_CONNECTIONS: usize = 1024;
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What readiness depends on.
 pub(crate) struct Readiness {

@@ -1,23 +1,21 @@
 //! Every way in which the proxy says no, in the two messages that each has: the operator's and the client's.
 
-use std::net::IpAddr;
-
 use http::StatusCode;
 use impersonation::{StripRefusal, Unrepresentable};
 
 use crate::issuers::AuthenticationError;
 use crate::reviews::ReviewError;
-use crate::status::Refusal;
+use crate::status::{Challenge, Details, Refusal};
 use crate::upstream::SendError;
 
-/// Logs a refusal once: at INFO what an operator may be asked about, at WARN what concerns the proxy itself.
-pub(crate) fn log(refusal: &Refusal, peer: IpAddr) {
-    let code = refusal.code.as_u16();
-    if refusal.code.is_server_error() {
-        tracing::warn!(%peer, code, reason = %refusal.operator, "could not forward a request");
-    } else {
-        tracing::info!(%peer, code, reason = %refusal.operator, "refused a request");
-    }
+/// RFC 9110 section 2.5: in HTTP/1.0 a response that has no length ends with its connection, so a list that broke off
+/// would look like a whole one.
+pub(crate) fn http_1_0() -> Refusal {
+    Refusal::new(
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        "a request in HTTP/1.0",
+        "HTTP/1.0 is not served: use HTTP/1.1 or HTTP/2",
+    )
 }
 
 /// A request that is not taken apart, because it is not what it should be.
@@ -27,7 +25,7 @@ pub(crate) fn strip(refusal: StripRefusal) -> Refusal {
 
 /// No bearer token. `scheme` is the one that came instead.
 pub(crate) fn no_credential(scheme: Option<&str>) -> Refusal {
-    match scheme {
+    let refusal = match scheme {
         None => Refusal::unauthorized(
             "no bearer token",
             "no bearer token: sign in, and use the kubeconfig that you were given",
@@ -36,7 +34,8 @@ pub(crate) fn no_credential(scheme: Option<&str>) -> Refusal {
             format!("an Authorization of the scheme {scheme:?}"),
             "only bearer tokens are accepted",
         ),
-    }
+    };
+    Refusal { challenge: Challenge::NoToken, ..refusal }
 }
 
 /// A token that proves nobody.
@@ -45,6 +44,7 @@ pub(crate) fn authentication(error: &AuthenticationError) -> Refusal {
         AuthenticationError::Rejected(rejection) => {
             Refusal::unauthorized(rejection.to_string(), rejection.client_message())
         }
+        AuthenticationError::Opaque(rejection) => Refusal::unauthorized(error.to_string(), rejection.client_message()),
         AuthenticationError::UnknownIssuer(_) => {
             Refusal::unauthorized(error.to_string(), "the token is of an issuer that this cluster does not accept")
         }
@@ -64,7 +64,23 @@ pub(crate) fn unrepresentable(error: &Unrepresentable) -> Refusal {
 /// `--as` without a yes.
 pub(crate) fn review(error: &ReviewError) -> Refusal {
     match error {
-        ReviewError::Denied(denied) => Refusal::new(StatusCode::FORBIDDEN, denied.to_string(), denied.client_message()),
+        ReviewError::Denied(denied) => {
+            let details = Details {
+                kind: denied.kind().to_owned(),
+                group: denied.group().to_owned(),
+                name: denied.name().to_owned(),
+            };
+            let refusal = Refusal::new(StatusCode::FORBIDDEN, denied.to_string(), denied.client_message());
+            Refusal { details: Some(details), ..refusal }
+        }
+        ReviewError::Busy => Refusal {
+            retry_after: Some(1),
+            ..Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                error.to_string(),
+                "too many requests wait for a review; try again",
+            )
+        },
         ReviewError::TimedOut(_) => Refusal::new(
             StatusCode::GATEWAY_TIMEOUT,
             error.to_string(),
@@ -83,6 +99,7 @@ pub(crate) fn review(error: &ReviewError) -> Refusal {
 pub(crate) fn passthrough(why_not_ours: &AuthenticationError, review: &ReviewError) -> Refusal {
     match review {
         ReviewError::Send(error) => upstream(error),
+        ReviewError::Busy => self::review(review),
         ReviewError::TimedOut(_) => {
             Refusal::new(StatusCode::GATEWAY_TIMEOUT, review.to_string(), "the token's review took too long; try again")
         }
@@ -104,6 +121,9 @@ pub(crate) fn upstream(error: &SendError) -> Refusal {
             error.to_string(),
             "the connection to kube-apiserver failed while it handled this request; it may have been carried out",
         ),
+        SendError::Unsent(_) | SendError::CredentialReplaced => {
+            Refusal::unavailable(error.to_string(), "kube-apiserver did not take the request; try again")
+        }
         SendError::ProxyUnauthorized => Refusal::new(
             StatusCode::BAD_GATEWAY,
             error.to_string(),
@@ -112,10 +132,8 @@ pub(crate) fn upstream(error: &SendError) -> Refusal {
         SendError::Unaddressable(_) => {
             Refusal::new(StatusCode::BAD_REQUEST, error.to_string(), "the request's path is not valid")
         }
-        SendError::Review(_) => Refusal::new(
-            StatusCode::BAD_GATEWAY,
-            error.to_string(),
-            "kube-apiserver's answer to a review could not be read",
-        ),
+        SendError::Unreadable(_) => {
+            Refusal::new(StatusCode::BAD_GATEWAY, error.to_string(), "kube-apiserver's answer broke off; try again")
+        }
     }
 }

@@ -12,12 +12,13 @@ use impersonation::{
     Verdict,
 };
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 
-use crate::options::{ReviewRate, ReviewSettings};
+use crate::options::{ReviewMemory, ReviewRate, ReviewSettings};
 use crate::upstream::{Impersonating, Review, SendError};
 
-/// How long a yes holds without asking again. A no never holds: whoever was just granted a right tries at once.
-const REMEMBERED: Duration = Duration::from_secs(10);
+/// Tokens that are reviewed at one time. Whoever sends made-up ones must not have kube-apiserver review any number.
+const TOKENS_AT_ONCE: usize = 32;
 const CAPACITY: usize = 4096;
 
 /// Asks kube-apiserver, as the proxy itself.
@@ -27,10 +28,13 @@ pub(crate) struct Reviewer {
     timeout: Duration,
     /// For one question.
     call_timeout: Duration,
+    token_timeout: Duration,
+    memory: ReviewMemory,
     audiences: Vec<String>,
     throttle: Throttle,
-    allowed: Cache<ReviewQuestion, Remembered<Verdict>>,
-    tokens: Cache<[u8; 32], Remembered<Arc<TokenReviewed>>>,
+    tokens_at_once: Semaphore,
+    verdicts: Cache<ReviewQuestion, Remembered<Verdict>>,
+    tokens: Cache<[u8; 32], Remembered<Result<Arc<TokenReviewed>, ReviewRefusal>>>,
 }
 
 #[derive(Clone)]
@@ -48,6 +52,8 @@ pub(crate) enum ReviewError {
     Refused(#[from] ReviewRefusal),
     #[error("no answer from kube-apiserver in {0:?}")]
     TimedOut(Duration),
+    #[error("{TOKENS_AT_ONCE} tokens are being reviewed")]
+    Busy,
     #[error(transparent)]
     Send(#[from] SendError),
     #[error("kube-apiserver answered the {kind} with HTTP {status}: {detail}")]
@@ -61,9 +67,12 @@ impl Reviewer {
             upstream,
             timeout,
             call_timeout: settings.call_timeout.unwrap_or(timeout),
+            token_timeout: settings.token_timeout,
+            memory: settings.memory,
             audiences,
             throttle: Throttle::new(settings.rate),
-            allowed: Cache::new(CAPACITY),
+            tokens_at_once: Semaphore::new(TOKENS_AT_ONCE),
+            verdicts: Cache::new(CAPACITY),
             tokens: Cache::new(CAPACITY),
         }
     }
@@ -83,15 +92,16 @@ impl Reviewer {
     }
 
     async fn ask(&self, question: &ReviewQuestion) -> Result<Verdict, ReviewError> {
-        if let Some(known) = self.allowed.get(question)
+        if let Some(known) = self.verdicts.get(question)
             && Instant::now() < known.until
         {
             return Ok(known.answer);
         }
         let body = self.post(Review::SubjectAccess, "SubjectAccessReview", question.to_json()).await?;
         let verdict = Verdict::from_review_json(question, &body);
-        if verdict.is_allowed() {
-            self.allowed.insert(question.clone(), Remembered::new(verdict.clone()));
+        let held = if verdict.is_allowed() { self.memory.allowed } else { self.memory.denied };
+        if !held.is_zero() {
+            self.verdicts.insert(question.clone(), Remembered::new(verdict.clone(), held));
         }
         Ok(verdict)
     }
@@ -105,19 +115,28 @@ impl Reviewer {
         if let Some(known) = self.tokens.get(&key)
             && Instant::now() < known.until
         {
-            return Ok(known.answer);
+            return Ok(known.answer?);
         }
+        let _place = self.tokens_at_once.try_acquire().map_err(|_full| ReviewError::Busy)?;
         let asking = self.post(Review::Token, "TokenReview", TokenReviewed::body(token, &self.audiences));
-        let body = tokio::time::timeout(self.timeout, asking)
+        let body = tokio::time::timeout(self.token_timeout, asking)
             .await
-            .map_err(|_elapsed| ReviewError::TimedOut(self.timeout))??;
-        let reviewed = Arc::new(TokenReviewed::from_review_json(token, &body, &self.audiences)?);
-        self.tokens.insert(key, Remembered::new(reviewed.clone()));
-        Ok(reviewed)
+            .map_err(|_elapsed| ReviewError::TimedOut(self.token_timeout))??;
+        let reviewed = TokenReviewed::from_review_json(token, &body, &self.audiences).map(Arc::new);
+        let held = match &reviewed {
+            Ok(_) => self.memory.token_accepted,
+            // Only kube-apiserver's clear word: that it could not check a token may pass.
+            Err(ReviewRefusal::NotAuthenticated) => self.memory.token_refused,
+            Err(_) => Duration::ZERO,
+        };
+        if !held.is_zero() {
+            self.tokens.insert(key, Remembered::new(reviewed.clone(), held));
+        }
+        Ok(reviewed?)
     }
 
     async fn post(&self, review: Review, kind: &'static str, body: Vec<u8>) -> Result<bytes::Bytes, ReviewError> {
-        self.throttle.admit().await;
+        self.throttle.admit(self.call_timeout).await?;
         let asking = self.upstream.review(review, body);
         let (status, answer) = tokio::time::timeout(self.call_timeout, asking)
             .await
@@ -131,8 +150,8 @@ impl Reviewer {
 }
 
 impl<T> Remembered<T> {
-    fn new(answer: T) -> Self {
-        Self { answer, until: Instant::now() + REMEMBERED }
+    fn new(answer: T, held: Duration) -> Self {
+        Self { answer, until: Instant::now() + held }
     }
 }
 
@@ -152,16 +171,23 @@ impl Throttle {
         Self { pace, full_at: Mutex::new(Instant::now()) }
     }
 
-    async fn admit(&self) {
-        let Some((interval, burst)) = self.pace else { return };
+    /// Waits for its turn; an error if that would not come within `limit`. Whoever cannot wait takes no turn away.
+    async fn admit(&self, limit: Duration) -> Result<(), ReviewError> {
+        let Some((interval, burst)) = self.pace else { return Ok(()) };
         let wait = {
             let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            *full_at = (*full_at).max(now) + interval;
-            (*full_at - now).saturating_sub(interval * burst)
+            let next = (*full_at).max(now) + interval;
+            let wait = (next - now).saturating_sub(interval * burst);
+            if wait > limit {
+                return Err(ReviewError::TimedOut(limit));
+            }
+            *full_at = next;
+            wait
         };
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
+        Ok(())
     }
 }

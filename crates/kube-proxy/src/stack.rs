@@ -3,24 +3,26 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderName, Request, Response, StatusCode, header};
+use http::{HeaderName, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use identity::VerifiedIdentity;
 use impersonation::{
-    BearerToken, Impersonation, PassthroughRequest, RequestedImpersonation, StrippedRequest, apply, strip,
+    BearerToken, Impersonation, PassthroughRequest, RequestedImpersonation, StrippedRequest, apply,
+    named_in_connection, strip,
 };
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::{RequestBody, ResponseBody, UpstreamBody};
+use crate::body::{Ending, RequestBody, ResponseBody};
 use crate::client_address;
-use crate::issuers::{Authenticated, AuthenticationError, Issuers};
-use crate::long_running::is_long_running;
+use crate::issuers::{Authenticated, Issuers};
+use crate::long_running::{Framing, is_long_running};
 use crate::refusals;
 use crate::reviews::Reviewer;
 use crate::serving::Connection;
 use crate::status::Refusal;
+use crate::trail::{Trail, TrailLog, Who};
 use crate::tunnel::Tunnels;
 use crate::upstream::{Credentialless, Impersonating, SendError};
 
@@ -32,6 +34,7 @@ pub(crate) struct Stack {
     pub(crate) credentialless: Credentialless,
     pub(crate) tunnels: Tunnels,
     pub(crate) behaviour: Behaviour,
+    pub(crate) trails: TrailLog,
     /// Ends watches and followed logs when the server drains.
     pub(crate) end_streams: CancellationToken,
 }
@@ -49,6 +52,8 @@ pub(crate) struct Behaviour {
     pub(crate) extra: Vec<(String, String)>,
     /// `--forwarded-for-from`.
     pub(crate) forwarded_for_from: Vec<IpNet>,
+    /// `--max-impersonation-header-values`.
+    pub(crate) max_impersonation_values: usize,
 }
 
 /// As whom a request goes on.
@@ -57,7 +62,8 @@ enum Outbound {
     Passthrough(PassthroughRequest),
 }
 
-const CLIENT_IP_EXTRA: &str = "remote-client-ip";
+/// `--extra-user-header-client-ip`: the key of the extra field, as kube-oidc-proxy has it.
+pub(crate) const CLIENT_IP_EXTRA: &str = "remote-client-ip";
 
 impl Stack {
     /// Answers one request; every refusal becomes a `metav1.Status` here and nowhere else.
@@ -66,10 +72,14 @@ impl Stack {
         connection: &Arc<Connection>,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        match self.forward(connection, request).await {
-            Ok(response) => response,
+        let mut trail = Trail::begin(connection.peer, &request);
+        match self.forward(connection, request, &mut trail).await {
+            Ok(response) => {
+                self.trails.forwarded(&trail, response.status());
+                response
+            }
             Err(refusal) => {
-                refusals::log(&refusal, connection.peer);
+                self.trails.refused(&trail, &refusal);
                 refusal.into_response()
             }
         }
@@ -79,9 +89,14 @@ impl Stack {
         &self,
         connection: &Arc<Connection>,
         mut request: Request<Incoming>,
+        trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Refusal> {
+        if request.version() < Version::HTTP_11 {
+            return Err(refusals::http_1_0());
+        }
         // 1. The client's address, while the header that may tell it is still there.
         let client = client_address::resolve(connection.peer, request.headers(), &self.behaviour.forwarded_for_from);
+        trail.client = client;
 
         // 2. The switch to another protocol, if the client asks for one: hyper hands it over with the request.
         let on_upgrade = hyper::upgrade::on(&mut request);
@@ -89,35 +104,54 @@ impl Stack {
         // 3. Strip, before anything of ours is added and whatever the verdict will be (invariant 2).
         let (parts, body) = request.into_parts();
         let long_running = is_long_running(&parts.method, &parts.uri);
-        let mut stripped = strip(parts).map_err(refusals::strip)?;
+        let version = parts.version;
+        let mut stripped = strip(parts, self.behaviour.max_impersonation_values).map_err(refusals::strip)?;
         stripped.request.set_forwarded_for(client);
 
         // 4. Who is it? Without a credential, nobody: there is no anonymous access through this proxy.
         let token = stripped.credential.ok_or_else(|| refusals::no_credential(stripped.other_scheme.as_deref()))?;
         let outbound = match self.issuers.authenticate(token.expose()).await {
             // 5. As whom does it go on?
-            Ok(user) => self.as_whom(&user, &token, stripped.request, stripped.requested, client).await?,
-            Err(error) if self.behaviour.token_passthrough => {
-                self.passed_through(error, &token, stripped.request, stripped.requested).await?
+            Ok(user) => {
+                trail.who = Who::Proved(user.clone());
+                trail.wants_to_be = stripped.requested.as_ref().map(|requested| requested.user().to_owned());
+                self.as_whom(&user, &token, stripped.request, stripped.requested, client).await?
+            }
+            // Only a token of which nobody here can say anything. One that an issuer of ours should have vouched for
+            // stays refused, or kube-apiserver, which may know that issuer too, would let in what is refused here.
+            Err(error) if self.behaviour.token_passthrough && error.is_of_nobody_here() => {
+                let reviewed = self.reviewer.review_token(&token).await;
+                let reviewed = reviewed.map_err(|review| refusals::passthrough(&error, &review))?;
+                trail.who = Who::Reviewed(reviewed.username().to_owned());
+                Outbound::Passthrough(PassthroughRequest::reviewed(&reviewed, stripped.request, stripped.requested))
             }
             Err(error) => return Err(refusals::authentication(&error)),
         };
+        connection.prove();
 
         // 6. To kube-apiserver, on the connections that fit the proof.
         if stripped.upgrade {
             return self.upgrade(connection, outbound, on_upgrade).await;
         }
-        let body = RequestBody::from_client(body);
+        let body = RequestBody::from_client(body, version);
+        // A server that refuses a body it has not read may reset the stream behind its whole answer.
+        let must_say_its_end = matches!(body, RequestBody::Empty);
         let (response, lease) = match outbound {
             Outbound::Impersonated(request) => self.impersonating.send(request, body).await,
             Outbound::Passthrough(request) => self.credentialless.send(request, body).await,
         }
         .map_err(|error| refusals::upstream(&error))?;
+        let ending = match response.version() {
+            Version::HTTP_2 if must_say_its_end => Ending::Said,
+            _ => Ending::Any,
+        };
+        let framing = Framing::of(response.headers());
         Ok(downstream(response).map(|body| {
             if long_running {
-                ResponseBody::long_running(body, lease, self.end_streams.clone().cancelled_owned())
+                let end = self.end_streams.clone().cancelled_owned();
+                ResponseBody::long_running(body, ending, lease, framing, end)
             } else {
-                ResponseBody::upstream(body, lease)
+                ResponseBody::upstream(body, ending, lease)
             }
         }))
     }
@@ -166,20 +200,6 @@ impl Stack {
         target.with_extra(extra).map_err(|error| refusals::unrepresentable(&error))
     }
 
-    /// A token that is none of ours, if kube-apiserver knows it: the request goes on with that token alone.
-    async fn passed_through(
-        &self,
-        why_not_ours: AuthenticationError,
-        token: &BearerToken,
-        request: StrippedRequest,
-        requested: Option<RequestedImpersonation>,
-    ) -> Result<Outbound, Refusal> {
-        match self.reviewer.review_token(token).await {
-            Ok(reviewed) => Ok(Outbound::Passthrough(PassthroughRequest::reviewed(&reviewed, request, requested))),
-            Err(error) => Err(refusals::passthrough(&why_not_ours, &error)),
-        }
-    }
-
     async fn upgrade(
         &self,
         connection: &Arc<Connection>,
@@ -192,9 +212,13 @@ impl Stack {
         };
         let mut response = sent.map_err(|error| refusals::upstream(&error))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(downstream(response).map(|body| ResponseBody::upstream(UpstreamBody::Streamed(body), None)));
+            return Ok(downstream(response).map(|body| ResponseBody::upstream(body, Ending::Any, None)));
         }
         self.tunnels.join(on_upgrade, &mut response, connection.begin());
+        // Of a response that has no body, these would say something about one.
+        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, HeaderName::from_static("keep-alive")] {
+            response.headers_mut().remove(name);
+        }
         Ok(response.map(|_switched| ResponseBody::whole("")))
     }
 }
@@ -209,10 +233,10 @@ fn downstream<B>(mut response: Response<B>) -> Response<B> {
         header::UPGRADE,
         header::PROXY_AUTHENTICATE,
     ];
-    for name in HOP_BY_HOP {
+    for name in named_in_connection(response.headers()).collect::<Vec<_>>().iter().chain(&HOP_BY_HOP) {
         response.headers_mut().remove(name);
     }
-    *response.version_mut() = http::Version::default();
+    *response.version_mut() = Version::default();
     response.extensions_mut().clear();
     response
 }

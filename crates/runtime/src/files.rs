@@ -10,10 +10,16 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// Calls `changed` whenever the content of one of `paths` is not what it was, looking every `every`, until `stop`.
+/// Calls `changed` whenever the content of one of `paths` is not what it was, looking every `every`, until `stop`; and
+/// again at each look until it says true, for what it could not use may be half written, or the failure a passing one.
 /// A file that cannot be read counts as content of its own, so its disappearance and return are two changes.
 /// Several files that change between two looks cause one call.
-pub async fn on_change(paths: Vec<PathBuf>, every: Duration, stop: CancellationToken, mut changed: impl AsyncFnMut()) {
+pub async fn on_change(
+    paths: Vec<PathBuf>,
+    every: Duration,
+    stop: CancellationToken,
+    mut changed: impl AsyncFnMut() -> bool,
+) {
     let mut seen = fingerprint(&paths).await;
     loop {
         tokio::select! {
@@ -21,9 +27,8 @@ pub async fn on_change(paths: Vec<PathBuf>, every: Duration, stop: CancellationT
             () = tokio::time::sleep(every) => {}
         }
         let now = fingerprint(&paths).await;
-        if now != seen {
+        if now != seen && changed().await {
             seen = now;
-            changed().await;
         }
     }
 }

@@ -3,6 +3,8 @@
 
 pub mod crypto;
 pub mod files;
+pub mod limits;
+pub mod log_limit;
 pub mod logging;
 pub mod shutdown;
 pub mod trust;

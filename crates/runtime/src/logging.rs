@@ -1,5 +1,6 @@
 //! Logging: text for people, JSON for machines, to standard error.
 
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
@@ -17,16 +18,26 @@ pub enum LogFormat {
 /// TRACE of Keyway's own crates; libraries stay at WARN, and above 7 at DEBUG. `filter`, in the syntax of
 /// `RUST_LOG`, replaces all of this where it is given.
 ///
+/// Lines are written by a thread of their own: a reader of the log that stalls must not stall the process. What does
+/// not fit into memory then is left out. Drop the result at the end of the process, and not before: that writes what is
+/// left.
+///
 /// Calling it a second time does nothing: the first subscriber stays.
-pub fn init(format: LogFormat, verbosity: u8, filter: Option<&str>) {
+pub fn init(format: LogFormat, verbosity: u8, filter: Option<&str>) -> Lines {
     let directives = filter.map_or_else(|| default_directives(verbosity), str::to_owned);
     let filter = EnvFilter::builder().parse_lossy(directives);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_timer(SystemTime);
     let _already_started = match format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+    Lines(guard)
 }
+
+/// The thread that writes log lines.
+#[derive(Debug)]
+pub struct Lines(#[expect(dead_code, reason = "dropping it is its use")] WorkerGuard);
 
 const OWN_CRATES: [&str; 5] = ["keywayd", "kube_proxy", "identity", "impersonation", "runtime"];
 

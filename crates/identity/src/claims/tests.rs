@@ -250,7 +250,9 @@ mod that_are_required {
         let claims = json!({"hd": "example.com", "team": "platform"});
         assert_eq!(demand(&claims, &[]), Ok(()));
         assert_eq!(demand(&claims, &[("hd", "example.com")]), Ok(()));
-        for wanted in ["example.co", "example.com2", "Example.com", " example.com", "example.com ", "", "*", "example.*"] {
+        for wanted in
+            ["example.co", "example.com2", "Example.com", " example.com", "example.com ", "", "*", "example.*"]
+        {
             assert_eq!(reason(demand(&claims, &[("hd", wanted)])), "required_claim", "{wanted:?}");
         }
     }
@@ -333,7 +335,18 @@ mod of_the_user_name {
 
     #[test]
     fn has_no_control_character_anywhere() {
-        for name in ["jo\0e", "\0", "joe\0", "jo\ne", "jo\re", "joe\r\nImpersonate-Group: system:masters", "jo\te", "jo\u{7f}e", "jo\u{85}e", "\u{1b}[31mjoe"] {
+        for name in [
+            "jo\0e",
+            "\0",
+            "joe\0",
+            "jo\ne",
+            "jo\re",
+            "joe\r\nImpersonate-Group: system:masters",
+            "jo\te",
+            "jo\u{7f}e",
+            "jo\u{85}e",
+            "\u{1b}[31mjoe",
+        ] {
             for prefix in ["", "keyway:"] {
                 assert_eq!(reason(named(prefix, &json!(name))), "username", "{prefix:?} {name:?}");
             }
@@ -373,8 +386,21 @@ mod of_the_user_name {
     #[test]
     fn is_no_email_that_the_issuer_has_not_verified() {
         assert_eq!(email(&json!({"email": "joe@example.com"})).as_deref(), Ok("joe@example.com"));
-        assert_eq!(email(&json!({"email": "joe@example.com", "email_verified": true})).as_deref(), Ok("joe@example.com"));
-        for verified in [json!(false), json!("true"), json!("false"), json!(""), json!(1), json!(0), json!(null), json!([true]), json!({})] {
+        assert_eq!(
+            email(&json!({"email": "joe@example.com", "email_verified": true})).as_deref(),
+            Ok("joe@example.com")
+        );
+        for verified in [
+            json!(false),
+            json!("true"),
+            json!("false"),
+            json!(""),
+            json!(1),
+            json!(0),
+            json!(null),
+            json!([true]),
+            json!({}),
+        ] {
             let claims = json!({"email": "joe@example.com", "email_verified": verified});
             assert_eq!(reason(email(&claims)), "email_not_verified", "{verified}");
         }
@@ -386,7 +412,8 @@ mod of_the_user_name {
 
     #[test]
     fn of_another_claim_does_not_depend_on_the_email() {
-        let claims = json!({"sub": "joe", "Email": "joe@example.com", "email": "joe@example.com", "email_verified": false});
+        let claims =
+            json!({"sub": "joe", "Email": "joe@example.com", "email": "joe@example.com", "email_verified": false});
         assert_eq!(username(&object(&claims), &prefixed("", "sub")).as_deref(), Ok("joe"));
         assert_eq!(username(&object(&claims), &prefixed("", "Email")).as_deref(), Ok("joe@example.com"));
     }
@@ -444,7 +471,20 @@ mod of_the_groups {
 
     #[test]
     fn refuse_the_token_if_one_of_them_is_unusable() {
-        for bad in ["", " ", "\t", "\u{a0}", " ops", "ops ", "ops\u{3000}", "o\0ps", "ops\n", "ops\r\nX: y", "o\u{85}ps", "\u{7f}"] {
+        for bad in [
+            "",
+            " ",
+            "\t",
+            "\u{a0}",
+            " ops",
+            "ops ",
+            "ops\u{3000}",
+            "o\0ps",
+            "ops\n",
+            "ops\r\nX: y",
+            "o\u{85}ps",
+            "\u{7f}",
+        ] {
             for prefix in ["", "keyway:"] {
                 assert_eq!(reason(named(prefix, &json!(bad))), "groups", "{prefix:?} {bad:?}");
                 assert_eq!(reason(named(prefix, &json!(["dev", bad]))), "groups", "{prefix:?} {bad:?}");
@@ -468,7 +508,11 @@ mod of_the_groups {
         ] {
             assert_eq!(reason(named(prefix, &json!(group))), "reserved", "{prefix:?} {group:?}");
             assert_eq!(reason(named(prefix, &json!(["x", group]))), "reserved", "{prefix:?} {group:?}");
-            assert_eq!(reason(allowing(&["system:other"], prefix, &json!([group]))), "reserved", "{prefix:?} {group:?}");
+            assert_eq!(
+                reason(allowing(&["system:other"], prefix, &json!([group]))),
+                "reserved",
+                "{prefix:?} {group:?}"
+            );
         }
         assert_eq!(named("keyway:", &json!("system:masters")), Ok(list(&["keyway:system:masters"])));
     }
@@ -560,7 +604,9 @@ mod of_the_token_id {
 
     #[test]
     fn is_the_only_extra() {
-        let claims = object(&json!({"extra": {"scopes": "x"}, "authentication.kubernetes.io/credential-id": "JTI=x", "scopes": ["x"]}));
+        let claims = object(
+            &json!({"extra": {"scopes": "x"}, "authentication.kubernetes.io/credential-id": "JTI=x", "scopes": ["x"]}),
+        );
         assert_eq!(extra(&claims), Ok(Vec::<(String, Vec<String>)>::new()), "{:?}", Value::Object(claims));
     }
 }
@@ -608,6 +654,58 @@ mod of_any_form {
             assert_eq!(reason(form(&object(&claims))), "malformed", "{claims}");
         }
         assert_eq!(reason(form(&object(&json!({"_claim_names": {"groups": "a"}})))), "malformed");
+        // No name is no source, even if one has it.
+        let nameless = json!({"_claim_names": {"groups": ""}, "_claim_sources": {"": {}}});
+        assert_eq!(reason(form(&object(&nameless))), "malformed");
+    }
+
+    #[test]
+    fn have_sources_that_are_understood_even_if_no_claim_is_of_them() {
+        for source in
+            [json!({}), json!({"endpoint": "https://x", "access_token": "y"}), json!({"JWT": 1, "endpoint": null})]
+        {
+            let claims = json!({"_claim_sources": {"a": source}});
+            assert_eq!(form(&object(&claims)), Ok(()), "{claims}");
+        }
+        for source in [json!("a"), json!(1), json!([]), json!({"endpoint": 1}), json!({"access_token": ["x"]})] {
+            let claims = json!({"_claim_sources": {"good": {}, "a": source}});
+            assert_eq!(reason(form(&object(&claims))), "malformed", "{claims}");
+        }
+        for sources in [json!("a"), json!(["a"]), json!(1), json!(true)] {
+            let claims = json!({"_claim_sources": sources});
+            assert_eq!(reason(form(&object(&claims))), "malformed", "{claims}");
+        }
+    }
+
+    /// kube-apiserver would take the last of them, and read another issuer, audience or expiry than we do.
+    #[test]
+    fn have_no_twin_that_differs_only_in_case() {
+        for name in [
+            "ISS",
+            "Iss",
+            "i\u{17f}s",
+            "Sub",
+            "\u{17f}ub",
+            "AUD",
+            "aUd",
+            "Exp",
+            "IAT",
+            "nBf",
+            "Nonce",
+            "at_HASH",
+            "at_ha\u{17f}h",
+            "_Claim_names",
+            "_claim_SOURCES",
+        ] {
+            let mut claims = claims();
+            claims[name] = json!(null);
+            assert_eq!(reason(form(&object(&claims))), "malformed", "{name}");
+        }
+        // Those that nobody reads in any case may differ in it.
+        assert_eq!(
+            form(&object(&json!({"groups": [], "Groups": [], "EMAIL": "x", "email": "y", "jti": "", "JTI": "x"}))),
+            Ok(())
+        );
     }
 }
 

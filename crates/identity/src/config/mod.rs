@@ -57,10 +57,8 @@ fn prefix_flaw(prefix: &str) -> Option<String> {
         return Some(format!("must not begin with '{RESERVED}': every name would be one that Kubernetes reserves"));
     }
     // What follows a prefix is a name of its own, so only its beginning and its characters count.
-    match flaw(&format!("{prefix}x")) {
-        Some(why) => Some(format!("{} {why}, which no header carries unchanged", quoted(prefix))),
-        None => None,
-    }
+    let why = flaw(&format!("{prefix}x"))?;
+    Some(format!("{} {why}, which no header carries unchanged", quoted(prefix)))
 }
 
 #[cfg(test)]

@@ -49,7 +49,9 @@ fn only_an_object_will_do() {
 
 #[test]
 fn nothing_may_follow_or_precede_the_object() {
-    for text in ["{}{}", "{}x", "{},", "{}]", "{}}", "{}null", "{}\0", "\u{feff}{}", "\0{}", "//\n{}", "{}/**/", "{}\u{a0}"] {
+    for text in
+        ["{}{}", "{}x", "{},", "{}]", "{}}", "{}null", "{}\0", "\u{feff}{}", "\0{}", "//\n{}", "{}/**/", "{}\u{a0}"]
+    {
         assert!(object(text.as_bytes()).is_err(), "{text:?}");
     }
 }

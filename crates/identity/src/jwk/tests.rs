@@ -189,8 +189,8 @@ mod signatures {
     #[test]
     fn of_numbers_beyond_the_order_do_not_count() {
         let order = [
-            0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7,
-            0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+            0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+            0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
         ];
         let signature = P256.sign(Algorithm::Es256, MESSAGE);
         assert!(!counts(Algorithm::Es256, &[&order[..], &signature[32..]].concat()));
@@ -217,34 +217,32 @@ mod signatures {
 }
 
 mod rsa_keys {
-    use super::{
-        Algorithm, Keys, MESSAGE, OTHER_RSA, RSA, Value, encode, fault, json, keys_of, rsa, verifies, with, without,
-    };
+    use super::{Algorithm, Keys, MESSAGE, OTHER_RSA, RSA, encode, fault, json, keys_of, rsa, verifies, with, without};
 
     const F4: &[u8] = &[1, 0, 1];
 
     #[test]
     fn shorter_than_2048_bits_are_left_out() {
         let modulus = RSA.modulus();
-        for bytes in [64, 128, 192, 255] {
-            let short = &modulus[256 - bytes..];
-            assert!(fault(&rsa(short, F4)).contains("2048 bits"), "{bytes}");
+        for bytes in [1, 64, 128, 192, 255] {
+            // The first byte of the longer key is one that counts.
+            let short = [&modulus[..1], &modulus[257 - bytes..]].concat();
+            assert!(fault(&rsa(&short, F4)).contains(&format!("{} bits", bytes * 8)), "{bytes}");
         }
-        // 2047 bits.
         let mut one_bit_less = modulus.clone();
         one_bit_less[0] = 0x7f;
-        assert!(fault(&rsa(&one_bit_less, F4)).contains("2048 bits"));
+        assert!(fault(&rsa(&one_bit_less, F4)).contains("2047 bits"));
         // Zeros in front make nothing longer.
-        assert!(fault(&rsa(&[vec![0; 128], modulus[128..].to_vec()].concat(), F4)).contains("2048 bits"));
+        assert!(fault(&rsa(&[&[0; 128], &modulus[..128]].concat(), F4)).contains("1024 bits"));
         assert_eq!(keys_of(&[rsa(&modulus, F4)]).len(), 1);
     }
 
     #[test]
     fn may_be_of_8192_bits_and_no_more() {
-        let long = |bytes: usize| [vec![0xc5; bytes - 1], vec![0x11]].concat();
-        assert_eq!(keys_of(&[rsa(&long(1024), F4)]).len(), 1);
-        assert!(fault(&rsa(&long(1025), F4)).contains("public key"));
-        assert!(fault(&rsa(&long(40_000), F4)).contains("public key"));
+        let long = |first: u8, bytes: usize| [vec![first], vec![0xc5; bytes - 2], vec![0x11]].concat();
+        assert_eq!(keys_of(&[rsa(&long(0xff, 1024), F4), rsa(&long(0x80, 1024), F4)]).len(), 2);
+        assert!(fault(&rsa(&long(1, 1025), F4)).contains("8193 bits"));
+        assert!(fault(&rsa(&long(1, 40_000), F4)).contains("bits"));
     }
 
     /// With the exponent 1 anyone can sign: the signature is the padded hash.
@@ -263,16 +261,16 @@ mod rsa_keys {
     fn with_a_modulus_that_is_none_are_left_out() {
         let mut even = RSA.modulus();
         even[255] &= 0xfe;
-        for modulus in [&even[..], &[], &[0], &[0; 256], &[1]] {
-            assert!(fault(&rsa(modulus, F4)).contains("public key"), "{} bytes", modulus.len());
+        assert!(fault(&rsa(&even, F4)).contains("not a public key"));
+        for modulus in [&[][..], &[0], &[0; 256]] {
+            assert!(fault(&rsa(modulus, F4)).contains("has 0 bits"), "{} bytes", modulus.len());
         }
+        assert!(fault(&rsa(&[1], F4)).contains("has 1 bits"));
     }
 
     #[test]
     fn may_have_zeros_in_front_of_their_numbers() {
-        let padded = |zeros: usize| {
-            json!({"kty": "RSA", "n": encode(&[vec![0; zeros], RSA.modulus()].concat()), "e": encode(&[vec![0; zeros], F4.to_vec()].concat())})
-        };
+        let padded = |zeros: usize| json!({"kty": "RSA", "n": encode(&[vec![0; zeros], RSA.modulus()].concat()), "e": encode(&[vec![0; zeros], F4.to_vec()].concat())});
         for zeros in [1, 2, 100] {
             assert!(verifies(&padded(zeros), &RSA, Algorithm::Rs256));
             assert!(verifies(&padded(zeros), &RSA, Algorithm::Ps512));
@@ -286,12 +284,8 @@ mod rsa_keys {
             for value in [json!(null), json!(65537), json!(["AQAB"]), json!(true)] {
                 assert!(fault(&with(RSA.jwk("bad"), name, value.clone())).contains("is missing"), "{name}: {value}");
             }
-            for value in ["AQAB=", "AQA", "AQ AB", "AQAB\n", "+/+/", "AQABA", "é"] {
-                let value: Value = if name == "e" { value.into() } else { format!("{}{value}", encode(&RSA.modulus())).into() };
-                if value.as_str() == Some("AQA") {
-                    continue; // It is the even number 256.
-                }
-                assert!(fault(&with(RSA.jwk("bad"), name, value.clone())).contains("base64url"), "{name}: {value}");
+            for value in ["AQAB=", "AQ AB", "AQAB\n", "+/+/", "AQABA", "AB", "=", "é"] {
+                assert!(fault(&with(RSA.jwk("bad"), name, value)).contains("base64url"), "{name}: {value}");
             }
         }
     }
@@ -330,7 +324,7 @@ mod ec_keys {
                 ([vec![0; length - 1], vec![1]].concat(), [vec![0; length - 1], vec![1]].concat()),
             ] {
                 let jwk = with(with(key.jwk("bad"), "x", encode(&x)), "y", encode(&y));
-                assert!(fault(&jwk).contains("on the curve"), "{jwk}");
+                assert!(fault(&jwk).contains("not a public key"), "{jwk}");
             }
         }
     }
@@ -341,7 +335,9 @@ mod ec_keys {
             let (x, y) = coordinates(key);
             for name in ["x", "y"] {
                 let right = if name == "x" { &x } else { &y };
-                for wrong in [vec![], right[1..].to_vec(), [vec![0], right.clone()].concat(), [right.clone(), vec![0]].concat()] {
+                for wrong in
+                    [vec![], right[1..].to_vec(), [vec![0], right.clone()].concat(), [right.clone(), vec![0]].concat()]
+                {
                     let jwk = with(key.jwk("bad"), name, encode(&wrong));
                     assert!(fault(&jwk).contains(&format!("not of {length} bytes")), "{jwk}");
                 }
@@ -407,7 +403,14 @@ mod the_members_of_a_key {
         for usage in ["enc", "", "SIG", "sig ", "signature"] {
             left_out_silently(&with(P256.jwk("k"), "use", usage));
         }
-        for operations in [json!([]), json!(["sign"]), json!(["encrypt", "wrapKey"]), json!(["Verify"]), json!([null]), json!([["verify"]])] {
+        for operations in [
+            json!([]),
+            json!(["sign"]),
+            json!(["encrypt", "wrapKey"]),
+            json!(["Verify"]),
+            json!([null]),
+            json!([["verify"]]),
+        ] {
             left_out_silently(&with(P256.jwk("k"), "key_ops", operations));
         }
         for algorithm in ["RSA-OAEP", "RSA1_5", "HS256", "none", "rs256", "RS1", "EdDSA", ""] {
@@ -442,7 +445,10 @@ mod the_members_of_a_key {
     fn that_cannot_be_read_do_not_count_as_absent() {
         for name in ["use", "alg", "kid", "kty", "crv"] {
             for value in [json!(1), json!(["sig"]), json!(true), json!({})] {
-                assert!(fault(&with(P256.jwk("k"), name, value.clone())).contains("is not a string"), "{name}: {value}");
+                assert!(
+                    fault(&with(P256.jwk("k"), name, value.clone())).contains("is not a string"),
+                    "{name}: {value}"
+                );
             }
         }
         for value in [json!("verify"), json!(true), json!({"verify": true}), json!(1)] {
@@ -536,7 +542,7 @@ mod a_set {
             assert!(parse(&keys).unwrap_err().contains("no usable key"), "{keys:?}");
         }
         let error = parse(&[rsa(&[1, 2, 3], &[1, 0, 1]), json!(1)]).unwrap_err();
-        assert!(error.contains("2048 bits") && error.contains("not an object"), "{error}");
+        assert!(error.contains("17 bits") && error.contains("not an object"), "{error}");
     }
 
     #[test]
@@ -551,9 +557,18 @@ mod a_set {
 
     #[test]
     fn is_an_object_with_a_list_of_keys() {
-        for document in
-            ["", "{}", "[]", "null", r#"{"keys":null}"#, r#"{"keys":{}}"#, r#"{"keys":"x"}"#, r#"{"Keys":[]}"#, "<html>", "\0"]
-        {
+        for document in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"keys":null}"#,
+            r#"{"keys":{}}"#,
+            r#"{"keys":"x"}"#,
+            r#"{"Keys":[]}"#,
+            "<html>",
+            "\0",
+        ] {
             assert!(refusal(document).contains("not a JSON Web Key Set"), "{document:?}");
         }
         // A single key is no set, and neither is a list.

@@ -103,15 +103,43 @@ fn base64url_has_one_spelling() {
     assert_eq!(decode("-_-_", "x").unwrap(), [0xfb, 0xff, 0xbf]);
     for other in [
         // Padding.
-        "AA==", "AA=", "AAA=", "=", "====", "AAAA====", "AA==AA",
+        "AA==",
+        "AA=",
+        "AAA=",
+        "=",
+        "====",
+        "AAAA====",
+        "AA==AA",
         // Trailing bits.
-        "AB", "AP", "A_", "AAB", "AAD",
+        "AB",
+        "AP",
+        "A_",
+        "AAB",
+        "AAD",
         // A length that nothing has.
-        "A", "AAAAA",
+        "A",
+        "AAAAA",
         // The other alphabet.
-        "+/+/", "AA+A", "AAA/",
+        "+/+/",
+        "AA+A",
+        "AAA/",
         // Whitespace and what else lenient decoders skip.
-        " AAAA", "AAAA ", "AA AA", "AA\nAA", "AAAA\n", "AAAA\r\n", "\tAAAA", "AA\0A", "AAAA\0", "AA-A\u{a0}", "A\u{c0}", "ＡＡＡＡ", "%41A", "AA,A", "AA~A", "é",
+        " AAAA",
+        "AAAA ",
+        "AA AA",
+        "AA\nAA",
+        "AAAA\n",
+        "AAAA\r\n",
+        "\tAAAA",
+        "AA\0A",
+        "AAAA\0",
+        "AA-A\u{a0}",
+        "A\u{c0}",
+        "ＡＡＡＡ",
+        "%41A",
+        "AA,A",
+        "AA~A",
+        "é",
     ] {
         assert!(decode(other, "x").is_err(), "{other:?}");
     }
@@ -120,9 +148,11 @@ fn base64url_has_one_spelling() {
 #[test]
 fn a_part_in_another_spelling_is_refused() {
     // Three lengths, so that each part is spelled with padding and with trailing bits.
-    for (header, payload, signature) in
-        [(r#"{"alg":"x"}"#, r#"{"a":1}"#, &b"s"[..]), (r#"{"alg":"xy"}"#, r#"{"a":12}"#, b"si"), (HEADER, r#"{"a":123}"#, b"sig")]
-    {
+    for (header, payload, signature) in [
+        (r#"{"alg":"x"}"#, r#"{"a":1}"#, &b"s"[..]),
+        (r#"{"alg":"xy"}"#, r#"{"a":12}"#, b"si"),
+        (HEADER, r#"{"a":123}"#, b"sig"),
+    ] {
         let parts = [encode(header.as_bytes()), encode(payload.as_bytes()), encode(signature)];
         let accepted = |parts: &[String; 3]| {
             let raw = parts.join(".");
@@ -141,7 +171,7 @@ fn a_part_in_another_spelling_is_refused() {
                 format!("{body}\r\n{last}"),
                 format!("{original}\0"),
             ];
-            if original.len() % 4 != 0 {
+            if !original.len().is_multiple_of(4) {
                 // The next letter of the alphabet differs in a bit that is not used.
                 let next = char::from(last.as_bytes()[0] + 1);
                 spellings.push(format!("{body}{next}"));
@@ -158,7 +188,10 @@ fn a_part_in_another_spelling_is_refused() {
 #[test]
 fn a_header_with_an_extension_is_refused_whatever_the_extension_says() {
     for (name, values) in [
-        ("crit", vec![json!(["exp"]), json!(["b64"]), json!([]), json!(null), json!("exp"), json!(["alg"]), json!(false)]),
+        (
+            "crit",
+            vec![json!(["exp"]), json!(["b64"]), json!([]), json!(null), json!("exp"), json!(["alg"]), json!(false)],
+        ),
         ("b64", vec![json!(false), json!(true), json!(null), json!("false")]),
         ("cty", vec![json!("JWT"), json!("jwt"), json!("application/json"), json!(""), json!(null)]),
     ] {

@@ -8,7 +8,9 @@ fn names(groups: &[&str]) -> Vec<String> {
 fn nothing_reserved_is_allowed_unless_it_is_named() {
     let none = ReservedGroups::default();
     let masters = ReservedGroups::new(names(&["system:masters"])).unwrap();
-    for group in ["system:", "system:nodes", "system:unauthenticated", "system:serviceaccounts", "system:authenticated:x"] {
+    for group in
+        ["system:", "system:nodes", "system:unauthenticated", "system:serviceaccounts", "system:authenticated:x"]
+    {
         assert!(!none.allow(group), "{group}");
         assert!(!masters.allow(group), "{group}");
     }

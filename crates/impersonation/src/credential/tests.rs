@@ -157,3 +157,12 @@ fn no_token_is_printed() {
     assert!(header.is_sensitive());
     assert!(!format!("{header:?}").contains("s3cret"));
 }
+
+#[test]
+fn subprotocols_are_ascii_or_refused() {
+    // U+00A0 is whitespace to Kubernetes, which would find the token behind it.
+    let hidden = format!("v5.channel.k8s.io, \u{a0}{}", subprotocol("abc"));
+    assert_eq!(refused(&[("sec-websocket-protocol", &hidden)]), StripRefusal::SubprotocolCharacters);
+    let beside = [("authorization", "Bearer def"), ("sec-websocket-protocol", hidden.as_str())];
+    assert_eq!(refused(&beside), StripRefusal::SubprotocolCharacters);
+}

@@ -2,7 +2,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::testing::{refused, request, stripped};
 use crate::text::Flaw;
-use crate::{StripRefusal, strip};
+use crate::{MAX_IMPERSONATION_VALUES, StripRefusal, strip};
 
 fn value(header: &str, flaw: Flaw) -> StripRefusal {
     StripRefusal::Value { header: header.to_owned(), flaw }
@@ -35,7 +35,7 @@ fn values_that_no_header_carries_unchanged_are_refused() {
     }
     let mut parts = request(&[]);
     parts.headers.insert("impersonate-user", HeaderValue::from_bytes(b"\xff").unwrap());
-    assert_eq!(strip(parts).unwrap_err(), value("impersonate-user", Flaw::NotUtf8));
+    assert_eq!(strip(parts, MAX_IMPERSONATION_VALUES).unwrap_err(), value("impersonate-user", Flaw::NotUtf8));
 }
 
 #[test]

@@ -3,8 +3,8 @@ use std::net::IpAddr;
 use http::{Method, StatusCode};
 
 use super::strip;
-use crate::StripRefusal;
 use crate::testing::{expected, fields, refused, request, request_for, stripped};
+use crate::{MAX_IMPERSONATION_VALUES, StripRefusal};
 
 fn left(headers: &[(&str, &str)]) -> Vec<(String, String)> {
     fields(stripped(headers).request.headers())
@@ -121,7 +121,7 @@ fn path_and_query_are_as_sent() {
         "/.",
         "/?watch=1",
     ] {
-        let stripped = strip(request_for(Method::GET, target, &[])).unwrap();
+        let stripped = strip(request_for(Method::GET, target, &[]), MAX_IMPERSONATION_VALUES).unwrap();
         assert_eq!(stripped.request.uri().to_string(), target);
         assert_eq!(stripped.request.uri().path_and_query().unwrap().as_str(), target);
     }
@@ -135,7 +135,7 @@ fn of_an_absolute_target_the_path_stays() {
         ("http://kube.example.com", "/"),
         ("http://kube.example.com?a=b", "/?a=b"),
     ] {
-        let stripped = strip(request_for(Method::GET, target, &[])).unwrap();
+        let stripped = strip(request_for(Method::GET, target, &[]), MAX_IMPERSONATION_VALUES).unwrap();
         assert_eq!(stripped.request.uri().to_string(), path);
         assert!(stripped.request.uri().authority().is_none());
     }
@@ -143,12 +143,13 @@ fn of_an_absolute_target_the_path_stays() {
 
 #[test]
 fn targets_without_a_path_are_refused() {
-    let connect = strip(request_for(Method::CONNECT, "kube.example.com:443", &[])).unwrap_err();
+    let connect =
+        strip(request_for(Method::CONNECT, "kube.example.com:443", &[]), MAX_IMPERSONATION_VALUES).unwrap_err();
     assert_eq!(connect, StripRefusal::Connect);
     assert_eq!(connect.status(), StatusCode::BAD_REQUEST);
-    let star = strip(request_for(Method::OPTIONS, "*", &[])).unwrap_err();
+    let star = strip(request_for(Method::OPTIONS, "*", &[]), MAX_IMPERSONATION_VALUES).unwrap_err();
     assert_eq!(star, StripRefusal::Target("*".to_owned()));
-    let authority = strip(request_for(Method::GET, "kube.example.com:443", &[])).unwrap_err();
+    let authority = strip(request_for(Method::GET, "kube.example.com:443", &[]), MAX_IMPERSONATION_VALUES).unwrap_err();
     assert!(matches!(authority, StripRefusal::Target(_)));
 }
 
@@ -157,7 +158,7 @@ fn extensions_and_version_do_not_go_on() {
     let mut parts = request(&[]);
     parts.extensions.insert("of the server");
     parts.version = http::Version::HTTP_10;
-    let parts = strip(parts).unwrap().request.into_parts();
+    let parts = strip(parts, MAX_IMPERSONATION_VALUES).unwrap().request.into_parts();
     assert!(parts.extensions.is_empty());
     assert_eq!(parts.version, http::Version::HTTP_11);
 }
@@ -204,9 +205,17 @@ fn no_other_upgrade_goes_on() {
         assert!(!stripped.upgrade, "{case:?}");
         assert_eq!(fields(&stripped.request.into_parts().headers), expected(&[]), "{case:?}");
     }
-    let put = strip(request_for(Method::PUT, "/", &[("connection", "upgrade"), ("upgrade", "websocket")])).unwrap();
+    let put = strip(
+        request_for(Method::PUT, "/", &[("connection", "upgrade"), ("upgrade", "websocket")]),
+        MAX_IMPERSONATION_VALUES,
+    )
+    .unwrap();
     assert!(!put.upgrade);
-    let post = strip(request_for(Method::POST, "/", &[("connection", "upgrade"), ("upgrade", "SPDY/3.1")])).unwrap();
+    let post = strip(
+        request_for(Method::POST, "/", &[("connection", "upgrade"), ("upgrade", "SPDY/3.1")]),
+        MAX_IMPERSONATION_VALUES,
+    )
+    .unwrap();
     assert!(post.upgrade);
 }
 

@@ -64,17 +64,22 @@ impl Keyring {
         self.keys.load_full()
     }
 
-    /// Has the keys fetched because a token names an unknown one, and waits for them. False if the allowance is used
-    /// up, the fetch takes too long, or the keys are the same as before.
-    pub(crate) async fn refresh(&self) -> bool {
-        let before = self.keys();
-        let Some(number) = self.demand() else { return false };
-        let mut finished = self.finished.subscribe();
-        let _finished_or_not = tokio::time::timeout(PATIENCE, finished.wait_for(|&done| done >= number)).await;
-        match (before, self.keys()) {
-            (Some(before), Some(now)) => !Arc::ptr_eq(&before, &now),
-            (_, now) => now.is_some(),
+    /// Has the keys fetched because a token names a key that is not among `used`, and waits for them: those that came
+    /// meanwhile, or nothing if the allowance is used up, the fetch takes too long, or the keys are the same as before.
+    pub(crate) async fn newer(&self, used: Option<&Arc<Keys>>) -> Option<Arc<Keys>> {
+        let newer = || self.keys().filter(|keys| used.is_none_or(|used| !Arc::ptr_eq(used, keys)));
+        // Another request may have had them fetched while this one was verifying.
+        if let Some(keys) = newer() {
+            return Some(keys);
         }
+        let mut finished = self.finished.subscribe();
+        let number = match self.demand() {
+            Some(number) => number,
+            // Others have used up what may be asked for. What they asked for may bring this key too.
+            None => self.began.load(Ordering::Acquire),
+        };
+        let _finished_or_not = tokio::time::timeout(PATIENCE, finished.wait_for(|&done| done >= number)).await;
+        newer()
     }
 
     /// The number of a fetch that begins after now: one that others wait for already, or a new one if the allowance
@@ -93,16 +98,18 @@ impl Keyring {
     }
 
     async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut raw = Vec::new();
+        let mut known = Vec::new();
         let mut retry = FIRST_RETRY;
         let mut failing = false;
         loop {
             let number = self.began.fetch_add(1, Ordering::AcqRel) + 1;
             let fetched = tokio::select! { () = stop.cancelled() => return, fetched = self.source.jwks() => fetched };
             let outcome = fetched.map_err(|error| error.to_string()).and_then(|bytes| {
-                if bytes != raw || self.keys.load().is_none() {
+                // Some issuers write their keys in another order each time.
+                let members = members(&bytes);
+                if members != known || self.keys.load().is_none() {
                     self.adopt(&bytes)?;
-                    raw = bytes;
+                    known = members;
                 }
                 Ok(())
             });
@@ -144,6 +151,15 @@ impl Keyring {
         self.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
+}
+
+/// The members of a key set, each as one text, sorted: equal for equal sets.
+fn members(jwks: &[u8]) -> Vec<String> {
+    let document: serde_json::Value = serde_json::from_slice(jwks).unwrap_or_default();
+    let keys = document.get("keys").and_then(serde_json::Value::as_array);
+    let mut members: Vec<String> = keys.into_iter().flatten().map(ToString::to_string).collect();
+    members.sort();
+    members
 }
 
 /// A token bucket for fetches that clients cause: a few at once, so that a rotation is noticed in time, and then one

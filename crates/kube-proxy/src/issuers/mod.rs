@@ -34,12 +34,22 @@ pub(crate) struct Authenticated {
 pub(crate) enum AuthenticationError {
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    #[error("the token is of the issuer {0:?}, which is not configured")]
+    #[error("the token is no JWT: {0}")]
+    Opaque(Rejection),
+    #[error("the token is of the issuer {0:.200?}, which is not configured")]
     UnknownIssuer(String),
     #[error("the keys of the issuer {0:?} could not be fetched yet")]
     NoKeys(String),
     #[error(transparent)]
     Unrepresentable(#[from] Unrepresentable),
+}
+
+impl AuthenticationError {
+    /// Whether no issuer here could ever vouch for the token, so that somebody else may be asked about it. A token of
+    /// an issuer of ours that is refused here stays refused: for its expiry, its groups, whatever it is.
+    pub(crate) fn is_of_nobody_here(&self) -> bool {
+        matches!(self, Self::Opaque(_) | Self::UnknownIssuer(_))
+    }
 }
 
 struct Issuer {
@@ -130,21 +140,27 @@ impl Issuers {
 
     async fn verify(&self, token: &str) -> Result<VerifiedIdentity, AuthenticationError> {
         let issuers = self.current.load_full();
-        let named = identity::unverified_issuer(token)?;
+        let named = identity::unverified_issuer(token).map_err(|rejection| {
+            if identity::is_jwt_shaped(token) {
+                AuthenticationError::Rejected(rejection)
+            } else {
+                AuthenticationError::Opaque(rejection)
+            }
+        })?;
         let issuer = issuers.iter().find(|issuer| issuer.url == named);
         let issuer = issuer.ok_or(AuthenticationError::UnknownIssuer(named))?;
         let keys = match issuer.keyring.keys() {
             Some(keys) => keys,
             None => {
-                issuer.keyring.refresh().await;
-                issuer.keyring.keys().ok_or_else(|| AuthenticationError::NoKeys(issuer.url.clone()))?
+                let fetched = issuer.keyring.newer(None).await;
+                fetched.ok_or_else(|| AuthenticationError::NoKeys(issuer.url.clone()))?
             }
         };
         match identity::verify(token, &keys, &issuer.rules, now()) {
-            Err(rejection) if rejection.unknown_key().is_some() && issuer.keyring.refresh().await => {
-                let keys = issuer.keyring.keys().ok_or_else(|| AuthenticationError::NoKeys(issuer.url.clone()))?;
-                Ok(identity::verify(token, &keys, &issuer.rules, now())?)
-            }
+            Err(rejection) if rejection.unknown_key().is_some() => match issuer.keyring.newer(Some(&keys)).await {
+                Some(newer) => Ok(identity::verify(token, &newer, &issuer.rules, now())?),
+                None => Err(rejection.into()),
+            },
             verdict => Ok(verdict?),
         }
     }
@@ -172,3 +188,6 @@ pub(crate) fn now() -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,8 @@ pub(super) const AUDIT: &[Flag] = &[
     switch("audit-webhook-batch-throttle-enable", "Limit the batches each second").refused(NOT_YET),
     text("audit-webhook-batch-throttle-qps", "RATE", "Batches each second, on average").refused(NOT_YET),
     text("audit-webhook-batch-throttle-burst", "COUNT", "Batches at once, at most").refused(NOT_YET),
+    switch("audit-dynamic-configuration", "Sinks as objects in the cluster, which Kubernetes no longer has")
+        .refused(NOT_YET),
     switch("audit-webhook-truncate-enabled", "Cut large events and batches").refused(NOT_YET),
     text("audit-webhook-truncate-max-batch-size", "BYTES", "Size of a batch, at most").refused(NOT_YET),
     text("audit-webhook-truncate-max-event-size", "BYTES", "Size of an event, at most").refused(NOT_YET),

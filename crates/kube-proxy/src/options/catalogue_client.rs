@@ -56,11 +56,12 @@ pub(super) const LOGGING: &[Flag] = &[
     text(
         "v",
         "LEVEL",
-        "Verbosity, 0 to 10: 0 and 1 log life-cycle steps, 2 to 4 each request as well, 5 and more everything",
+        "Verbosity, 0 to 10: 0 and 1 log life-cycle steps and refusals, 2 to 4 each request as well, 5 and more everything",
     )
     .short('v')
     .default("0"),
     text("log-format", "text|json", "One readable line, or one JSON object, for each event").default("text"),
+    text("logging-format", "text|json", "Another name of --log-format, which it replaces if it is given"),
     switch("version", "Print the version, and leave"),
     text("log-flush-frequency", "DURATION", "No effect: a line is written at once")
         .default("5s")

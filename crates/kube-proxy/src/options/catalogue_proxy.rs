@@ -19,6 +19,24 @@ pub(super) const PROXY: &[Flag] = &[
         "Audiences of which a passed-through token must carry one. Without any: kube-apiserver's own. Only with \
          --token-passthrough",
     ),
+    text(
+        "token-passthrough-request-timeout",
+        "DURATION",
+        "How long the TokenReview of a passed-through token may take; more than 0",
+    )
+    .default("10s"),
+    text(
+        "token-passthrough-cache-success-ttl",
+        "DURATION",
+        "How long a passed-through token that kube-apiserver knows is not reviewed again; 0 is not at all",
+    )
+    .default("10s"),
+    text(
+        "token-passthrough-cache-failure-ttl",
+        "DURATION",
+        "How long a token that kube-apiserver does not know is not reviewed again; 0 is not at all",
+    )
+    .default("10s"),
     switch(
         "extra-user-header-client-ip",
         "Send the client's address along as the extra remote-client-ip of the impersonated user",
@@ -40,6 +58,26 @@ pub(super) const PROXY: &[Flag] = &[
         "How long all SubjectAccessReviews of one request may take together; more than 0",
     )
     .default("5s"),
+    text(
+        "subject-access-review-cache-allow-ttl",
+        "DURATION",
+        "How long a right to impersonate is not asked about again; 0 is not at all",
+    )
+    .default("10s"),
+    text(
+        "subject-access-review-cache-deny-ttl",
+        "DURATION",
+        "How long a refusal to impersonate is not asked about again. 0 is not at all, so that whoever was just granted \
+         the right need not wait",
+    )
+    .default("0"),
+    text(
+        "max-impersonation-header-values",
+        "COUNT",
+        "Users, groups, UIDs and extras that one request may ask to impersonate (kubectl --as …), all together; each is \
+         a review",
+    )
+    .default("64"),
     text("readiness-probe-port", "PORT", "Port of the probes /ready and /live, over plain HTTP")
         .short('P')
         .default("8080"),
@@ -81,6 +119,11 @@ pub(super) const PROXY: &[Flag] = &[
         "How long requests under way may take to finish after SIGTERM. Keep it below terminationGracePeriodSeconds",
     )
     .default("25s"),
+    text(
+        "metrics-bind-address",
+        "ADDRESS",
+        "Accepted empty or as 0. This version has no metrics, and refuses to start where they are asked for",
+    ),
     text("worker-threads", "COUNT", "Threads that serve requests; 0 is one for each core").default("0"),
 ];
 

@@ -24,8 +24,8 @@ use std::path::Path;
 use clap::ArgMatches;
 
 pub use self::settings::{
-    AppSettings, IssuerFlags, IssuerSource, KeyPairFiles, LogSettings, OidcSettings, ReviewRate, ReviewSettings,
-    ServingCertificate, ServingSettings, Settings, SniCertificate, TlsVersion, TokenPassthrough,
+    AppSettings, IssuerFlags, IssuerSource, KeyPairFiles, LogSettings, OidcSettings, ReviewMemory, ReviewRate,
+    ReviewSettings, ServingCertificate, ServingSettings, Settings, SniCertificate, TlsVersion, TokenPassthrough,
 };
 
 pub use identity::Fault;

@@ -192,6 +192,23 @@ pub struct ReviewSettings {
     pub call_timeout: Option<Duration>,
     /// Calls each second on average, and at once; unlimited when absent.
     pub rate: Option<ReviewRate>,
+    /// For a TokenReview.
+    pub token_timeout: Duration,
+    /// How long answers hold.
+    pub memory: ReviewMemory,
+}
+
+/// How long kube-apiserver's answers to reviews hold without asking again; zero is not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReviewMemory {
+    /// A user may impersonate.
+    pub allowed: Duration,
+    /// A user may not.
+    pub denied: Duration,
+    /// A token is kube-apiserver's.
+    pub token_accepted: Duration,
+    /// A token is not.
+    pub token_refused: Duration,
 }
 
 /// How often the proxy may ask.
@@ -212,6 +229,8 @@ pub struct AppSettings {
     pub token_passthrough: Option<TokenPassthrough>,
     /// Extras for every impersonated user; a key may come several times.
     pub extra_user_headers: Vec<(String, String)>,
+    /// Values that one request may ask to be impersonated.
+    pub max_impersonation_values: usize,
     /// Send the client's address along as an extra.
     pub extra_user_header_client_ip: bool,
     /// Port of `/ready` and `/live`, on every interface.

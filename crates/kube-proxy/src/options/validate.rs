@@ -11,8 +11,8 @@ use runtime::logging::LogFormat;
 use secrecy::SecretString;
 
 use super::settings::{
-    AppSettings, IssuerFlags, IssuerSource, KeyPairFiles, LogSettings, OidcSettings, ReviewRate, ReviewSettings,
-    ServingSettings, Settings, TokenPassthrough,
+    AppSettings, IssuerFlags, IssuerSource, KeyPairFiles, LogSettings, OidcSettings, ReviewMemory, ReviewRate,
+    ReviewSettings, ServingSettings, Settings, TokenPassthrough,
 };
 use super::values::Values;
 use super::{Fault, Host, InvokedAs, go_syntax, tls};
@@ -285,6 +285,13 @@ fn reviews(values: &mut Values<'_>) -> ReviewSettings {
         subject_access_timeout: values.duration("subject-access-review-timeout"),
         call_timeout: request_timeout(values),
         rate,
+        token_timeout: values.duration("token-passthrough-request-timeout"),
+        memory: ReviewMemory {
+            allowed: values.duration_or_none("subject-access-review-cache-allow-ttl"),
+            denied: values.duration_or_none("subject-access-review-cache-deny-ttl"),
+            token_accepted: values.duration_or_none("token-passthrough-cache-success-ttl"),
+            token_refused: values.duration_or_none("token-passthrough-cache-failure-ttl"),
+        },
     }
 }
 
@@ -317,6 +324,7 @@ fn app(values: &mut Values<'_>) -> AppSettings {
         disable_impersonation: values.switch("disable-impersonation"),
         token_passthrough: token_passthrough.then_some(TokenPassthrough { audiences }),
         extra_user_headers: extra_user_headers(values),
+        max_impersonation_values: values.integer("max-impersonation-header-values", 1..=4_096),
         extra_user_header_client_ip: values.switch("extra-user-header-client-ip"),
         readiness_probe_port: values.integer("readiness-probe-port", PORTS),
         shutdown_grace_period: values.duration("shutdown-grace-period"),
@@ -339,8 +347,13 @@ fn extra_user_headers(values: &mut Values<'_>) -> Vec<(String, String)> {
     let mut extras = Vec::new();
     for pair in values.list("extra-user-headers") {
         match pair.split_once('=') {
-            Some((key, value)) if !key.is_empty() && !value.contains('=') => {
-                extras.push((key.to_owned(), value.to_owned()))
+            Some((key, value)) if !key.trim().is_empty() && !value.contains('=') => {
+                // A space behind a comma is a habit of writing, and a header name would have it percent-encoded.
+                let (key, value) = (key.trim(), value.trim());
+                match impersonation::check_extra(key, value) {
+                    Ok(()) => extras.push((key.to_owned(), value.to_owned())),
+                    Err(error) => values.fault("extra-user-headers", format!("'{pair}': {error}")),
+                }
             }
             _ => values.fault("extra-user-headers", format!("'{pair}' is not of the form key=value")),
         }
@@ -349,11 +362,13 @@ fn extra_user_headers(values: &mut Values<'_>) -> Vec<(String, String)> {
 }
 
 fn logging(values: &mut Values<'_>) -> LogSettings {
-    let format = match values.text("log-format") {
+    // RafPe's name for it counts if it is given.
+    let flag = if values.given("logging-format") { "logging-format" } else { "log-format" };
+    let format = match values.text(flag) {
         "text" => LogFormat::Text,
         "json" => LogFormat::Json,
         other => {
-            values.fault("log-format", format!("'{other}' is neither text nor json"));
+            values.fault(flag, format!("'{other}' is neither text nor json"));
             LogFormat::Text
         }
     };
@@ -367,6 +382,9 @@ fn check_accepted_only(values: &mut Values<'_>) {
         if let Err(reason) = go_syntax::duration(values.text(flag)) {
             values.fault(flag, reason);
         }
+    }
+    if !matches!(values.text("metrics-bind-address"), "" | "0") {
+        values.fault("metrics-bind-address", "there are no metrics yet: leave it out, or set it to 0");
     }
     values.switch("disable-compression");
     values.switch("version");

@@ -135,6 +135,14 @@ impl<'a> Values<'a> {
         Duration::ZERO
     }
 
+    /// A duration, or 0 for none.
+    pub(super) fn duration_or_none(&mut self, flag: &str) -> Duration {
+        if self.text(flag) == "0" || go_syntax::duration(self.text(flag)) == Ok(0) {
+            return Duration::ZERO;
+        }
+        self.duration(flag)
+    }
+
     /// Networks in CIDR notation; a bare address is a network of its own.
     pub(super) fn networks(&mut self, flag: &str) -> Vec<IpNet> {
         let mut networks = Vec::new();

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use super::guests::Guest;
 use super::io::{ClientIo, ClientTls};
 use super::{Limits, Server};
 use crate::body::ResponseBody;
@@ -34,6 +35,7 @@ pub(crate) struct Connection {
     /// Requests that the client gave up before they were answered, since the connection was last looked at.
     cancelled: AtomicUsize,
     too_many_cancelled: Notify,
+    guest: Arc<Guest>,
     /// The place among `max_connections`, kept as long as anything of the connection lives: an upgraded one too.
     _place: OwnedSemaphorePermit,
 }
@@ -43,7 +45,7 @@ pub(crate) struct Connection {
 pub(crate) struct InFlight(Arc<Connection>);
 
 impl Connection {
-    fn new(peer: IpAddr, place: OwnedSemaphorePermit) -> Arc<Self> {
+    fn new(peer: IpAddr, guest: Arc<Guest>, place: OwnedSemaphorePermit) -> Arc<Self> {
         Arc::new(Self {
             peer,
             in_flight: AtomicUsize::new(0),
@@ -51,6 +53,7 @@ impl Connection {
             ended: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             too_many_cancelled: Notify::new(),
+            guest,
             _place: place,
         })
     }
@@ -59,6 +62,11 @@ impl Connection {
         if self.in_flight.load(Ordering::Relaxed) == 0 {
             self.heard.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// A token has proved who is there.
+    pub(crate) fn prove(&self) {
+        self.guest.prove();
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
@@ -95,8 +103,14 @@ impl Drop for InFlight {
 }
 
 /// Serves requests until the client leaves, is idle too long, or the server drains.
-pub(super) async fn serve(server: &Arc<Server>, tls: ClientTls, peer: IpAddr, place: OwnedSemaphorePermit) {
-    let connection = Connection::new(peer, place);
+pub(super) async fn serve(
+    server: &Arc<Server>,
+    tls: ClientTls,
+    peer: IpAddr,
+    guest: Arc<Guest>,
+    place: OwnedSemaphorePermit,
+) {
+    let connection = Connection::new(peer, guest, place);
     let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let io = TokioIo::new(ClientIo::new(tls, connection.clone()));
     let service = {
@@ -159,6 +173,10 @@ where
                     ending = true;
                     shut_down(serving.as_mut());
                 }
+                Verdict::Unproved => {
+                    tracing::debug!(peer = %connection.peer, "nobody has proved who they are in time");
+                    return Ok(());
+                }
                 Verdict::SlowHeader => {
                     tracing::debug!(peer = %connection.peer, "no whole request header in time");
                     return Ok(());
@@ -176,18 +194,32 @@ struct Watch {
     silent_for: Duration,
     heard_before: bool,
     is_h2: bool,
+    looks: u32,
 }
 
 enum Verdict {
     Fine,
     Silent,
     SlowHeader,
+    Unproved,
 }
+
+/// So many looks may pass until a token has proved who is there: requests without one, and responses that nobody reads,
+/// do not hold a place for longer.
+const UNPROVED_LOOKS: u32 = 3;
 
 impl Watch {
     fn new(limits: &Limits, is_h2: bool) -> Self {
         let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
-        Self { header_timeout, idle_timeout, ended: 0, silent_for: Duration::ZERO, heard_before: false, is_h2 }
+        Self {
+            header_timeout,
+            idle_timeout,
+            ended: 0,
+            silent_for: Duration::ZERO,
+            heard_before: false,
+            is_h2,
+            looks: 0,
+        }
     }
 
     fn look_after(&self) -> Duration {
@@ -196,6 +228,10 @@ impl Watch {
 
     fn look(&mut self, connection: &Connection) -> Verdict {
         connection.cancelled.store(0, Ordering::Relaxed);
+        self.looks = self.looks.saturating_add(1);
+        if self.looks >= UNPROVED_LOOKS && !connection.guest.has_proved() {
+            return Verdict::Unproved;
+        }
         let ended = connection.ended.load(Ordering::Relaxed);
         let busy = connection.in_flight.load(Ordering::Relaxed) > 0;
         if busy || ended != self.ended {

@@ -2,15 +2,17 @@
 //! slow, silent or hostile client can hold.
 
 mod connection;
+mod guests;
 mod io;
 pub(crate) mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use runtime::log_limit::LogLimit;
 use rustls::AlertDescription;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use connection::{Connection, InFlight};
+use guests::{Guest, Guests};
 pub(crate) use io::{ClientIo, ClientTls};
 
 use crate::client_address;
@@ -51,6 +54,8 @@ pub struct Counters {
     pub handshake_failures: AtomicU64,
     /// PROXY headers that were missing or malformed.
     pub proxy_header_failures: AtomicU64,
+    /// Connections on which nobody had proved anything, closed to make room for others.
+    pub evicted: AtomicU64,
 }
 
 /// Everything that a connection needs.
@@ -60,6 +65,8 @@ pub(crate) struct Server {
     pub(crate) limits: Limits,
     pub(crate) proxy_protocol_from: Vec<IpNet>,
     pub(crate) counters: Arc<Counters>,
+    /// Bounds the lines that refused connections cause.
+    pub(crate) log_limit: LogLimit,
     /// Cancelled when the server begins to stop: connections finish what they have.
     pub(crate) draining: CancellationToken,
     /// Connections and upgraded streams that are still there.
@@ -69,11 +76,16 @@ pub(crate) struct Server {
 /// Accepts connections until the server drains.
 pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener) {
     let room = Arc::new(Semaphore::new(server.limits.max_connections));
+    let guests = Guests::default();
     loop {
         let accepted = async {
+            let accepted = listener.accept().await;
+            if room.available_permits() == 0 {
+                make_room(&server, &guests);
+            }
             // A closed semaphore would be the only error, and nobody closes it.
             let place = room.clone().acquire_owned().await.ok()?;
-            Some((place, listener.accept().await))
+            Some((place, accepted))
         };
         let accepted = tokio::select! {
             () = server.draining.cancelled() => return,
@@ -83,35 +95,60 @@ pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener) {
             None => return,
             Some((place, Ok((tcp, peer)))) => {
                 server.counters.accepted.fetch_add(1, Ordering::Relaxed);
-                server.tasks.spawn(serve(server.clone(), tcp, peer, place));
+                server.tasks.spawn(serve(server.clone(), tcp, peer, guests.admit(), place));
             }
             Some((_place, Err(error))) => {
                 // Out of file descriptors, most likely: waiting is all that helps.
-                tracing::warn!(%error, "cannot accept a connection");
+                if server.log_limit.admit(Instant::now()).is_some() {
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn serve(server: Arc<Server>, mut tcp: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+/// Every place is taken: whoever has proved nothing for the longest time goes.
+fn make_room(server: &Server, guests: &Guests) {
+    let evicted = guests.evict_oldest();
+    server.counters.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
+    if let Some(left_out) = server.log_limit.admit(Instant::now()) {
+        let max = server.limits.max_connections;
+        tracing::warn!(max, evicted, left_out, "all --max-connections are in use");
+    }
+}
+
+async fn serve(server: Arc<Server>, tcp: TcpStream, peer: SocketAddr, guest: Arc<Guest>, place: OwnedSemaphorePermit) {
+    tokio::select! {
+        () = serve_guest(&server, tcp, peer, guest.clone(), place) => {}
+        () = guest.evicted() => tracing::debug!(%peer, "closed a connection that had proved nothing, to make room"),
+    }
+}
+
+async fn serve_guest(
+    server: &Arc<Server>,
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    guest: Arc<Guest>,
+    place: OwnedSemaphorePermit,
+) {
     if let Err(error) = tcp.set_nodelay(true).and_then(|()| crate::upstream::keep_alive(&tcp)) {
         tracing::debug!(%peer, %error, "the connection was gone before it began");
         return;
     }
     let header_timeout = server.limits.header_timeout;
-    let Ok(client) = tokio::time::timeout(header_timeout, client_of(&server, &mut tcp, peer)).await else {
+    let Ok(client) = tokio::time::timeout(header_timeout, client_of(server, &mut tcp, peer)).await else {
         tracing::debug!(%peer, "no PROXY header in time");
         return;
     };
     let Some(client) = client else { return };
-    let Ok(stream) = tokio::time::timeout(header_timeout, handshake(&server, tcp, client)).await else {
+    let Ok(stream) = tokio::time::timeout(header_timeout, handshake(server, tcp, client)).await else {
         server.counters.handshake_failures.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(%client, "no TLS handshake in time");
         return;
     };
     if let Some(stream) = stream {
-        connection::serve(&server, stream, client, place).await;
+        connection::serve(server, stream, client, guest, place).await;
     }
 }
 
@@ -131,7 +168,9 @@ async fn client_of(server: &Server, tcp: &mut TcpStream, peer: SocketAddr) -> Op
         }
         Err(error) => {
             server.counters.proxy_header_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(%peer, %error, "refused a connection");
+            if let Some(left_out) = server.log_limit.admit(Instant::now()) {
+                tracing::info!(%peer, %error, left_out, "refused a connection");
+            }
             None
         }
     }
@@ -168,7 +207,9 @@ async fn handshake(server: &Server, mut tcp: TcpStream, client: IpAddr) -> Optio
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateExpired),
         )) => {
-            tracing::info!(%client, ?alert, "the client does not accept our certificate: give it the CA that signed --tls-cert-file");
+            if let Some(left_out) = server.log_limit.admit(Instant::now()) {
+                tracing::info!(%client, ?alert, left_out, "the client does not accept our certificate: give it the CA that signed --tls-cert-file");
+            }
         }
         _ => tracing::debug!(%client, %error, "the TLS handshake failed"),
     }

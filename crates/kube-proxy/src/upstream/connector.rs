@@ -2,8 +2,8 @@
 //! is read again when it changes; connections made before keep what they have, and the pool retires them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -40,6 +40,13 @@ impl std::fmt::Debug for Pem {
     }
 }
 
+impl ConnectError {
+    /// Whether trying again cannot help.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        matches!(self, Self::Configuration(_) | Self::Credential(_) | Self::Exhausted(_))
+    }
+}
+
 impl Pem {
     fn read(&self) -> Result<Vec<u8>, ConnectError> {
         match self {
@@ -65,6 +72,14 @@ pub struct UpstreamTls {
     pub server_name: Option<String>,
     /// Verify nothing. For laboratories.
     pub insecure: bool,
+}
+
+impl UpstreamTls {
+    /// The content of everything that it names, in a fixed order.
+    fn material(&self) -> Result<Vec<Vec<u8>>, ConnectError> {
+        let client = self.client.iter().flat_map(|(chain, key)| [chain, key]);
+        self.ca.iter().chain(client).map(Pem::read).collect()
+    }
 }
 
 /// Why there is no connection.
@@ -115,6 +130,8 @@ pub(crate) struct Connector {
     settings: UpstreamTls,
     credential: CurrentCredential,
     tls: ArcSwap<rustls::ClientConfig>,
+    /// What `tls` was made from: a new token must not void connections.
+    material: Mutex<Vec<Vec<u8>>>,
     /// Rises with every change of the TLS configuration.
     generation: AtomicU64,
 }
@@ -131,6 +148,7 @@ impl Connector {
         let name = tls.server_name.clone().unwrap_or_else(|| host.clone());
         let server_name =
             ServerName::try_from(name.clone()).map_err(|_| wrong(&format!("has no valid server name ({name})")))?;
+        let material = Mutex::new(tls.material()?);
         let config = ArcSwap::from_pointee(client_config(&tls)?);
         Ok(Self {
             port: authority.port_u16().unwrap_or(443),
@@ -141,6 +159,7 @@ impl Connector {
             settings: tls,
             credential: CurrentCredential::new(credential)?,
             tls: config,
+            material,
             generation: AtomicU64::new(0),
         })
     }
@@ -225,8 +244,13 @@ impl Connector {
     /// Reads everything again. On an error the old configuration stays in use.
     pub(crate) fn reload(&self) -> Result<(), ConnectError> {
         self.credential.reload()?;
-        self.tls.store(Arc::new(client_config(&self.settings)?));
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        let material = self.settings.material()?;
+        let mut current = self.material.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current != material {
+            self.tls.store(Arc::new(client_config(&self.settings)?));
+            *current = material;
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
         Ok(())
     }
 }

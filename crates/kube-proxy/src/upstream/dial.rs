@@ -32,8 +32,12 @@ async fn one(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A dead peer is noticed after 30 s of silence and three unanswered probes, 10 s apart.
+/// A dead peer is noticed after 30 s of silence and three unanswered probes, 10 s apart; or, where something was sent
+/// to it, when nothing of that was acknowledged for a minute. (A peer that merely does not read acknowledges.)
 pub(crate) fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     let probes = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
-    SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(3))
+    let socket = SockRef::from(stream);
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(60)))?;
+    socket.set_tcp_keepalive(&probes.with_retries(3))
 }

@@ -2,230 +2,361 @@
 //! request without a body that the server says it did not process (RFC 9113 section 8.7) is sent again, and a GET
 //! whose connection broke is asked again (RFC 9110 section 9.2.2). A body that was streamed cannot be had twice.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
+use super::connection::{Lease, Sent};
 use super::connector::ConnectError;
-use super::pool::{Lease, Pool};
+use super::pool::Pool;
 use crate::body::{RequestBody, UpstreamBody};
 
 /// How long a request waits for a kube-apiserver that cannot be reached: longer than its restart takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often a request is repeated after its connection failed under it.
 const MAX_REPEATS: u32 = 4;
-/// How long a connection is young: its server may just have started.
-const SETTLING: Duration = Duration::from_secs(10);
+const UNSENT_WITHOUT_PAUSE: u32 = 32;
+/// How long a request is repeated that a kube-apiserver refuses which has just started and does not know RBAC yet.
+const SETTLING_PATIENCE: Duration = Duration::from_secs(5);
 /// A refusal that is larger than this is not a Status.
 const MAX_REFUSAL_BYTES: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long kube-apiserver's word that it knows the proxy holds.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
     /// No connection, after waiting for one.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(#[from] Arc<ConnectError>),
     /// The connection failed after the request was sent.
     #[error("the connection to kube-apiserver failed after the request was sent: {0}")]
     Failed(hyper::Error),
+    /// The connection failed before the request was sent, again and again.
+    #[error("no connection to kube-apiserver took the request: {0}")]
+    Unsent(hyper::Error),
     /// kube-apiserver refuses the proxy itself.
     #[error(
-        "kube-apiserver refuses the proxy's own credential (401): its service account token or client certificate is not valid there"
+        "kube-apiserver refuses the proxy's own credential (401): its service account token or client certificate is \
+         not valid there"
     )]
     ProxyUnauthorized,
+    /// kube-apiserver refused the credential that the proxy has replaced meanwhile, and the body cannot be had twice.
+    #[error("kube-apiserver refused the proxy's former credential (401); there is a new one now")]
+    CredentialReplaced,
     /// The request cannot be written as HTTP.
     #[error("the request cannot be addressed to kube-apiserver: {0}")]
     Unaddressable(#[from] http::Error),
     /// An answer that the proxy reads itself was too large or broke off.
     #[error("kube-apiserver's answer cannot be read: {0}")]
-    Review(String),
+    Unreadable(String),
 }
 
 impl SendError {
-    pub(super) fn review(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        Self::Review(error.to_string())
+    pub(super) fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self::Unreadable(error.to_string())
     }
 }
+
+/// What a request is sent on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum On {
+    /// A connection of the pool.
+    Shared,
+    /// An HTTP/1.1 connection of its own, because it asks for an upgrade.
+    ItsOwn,
+}
+
+/// A response, and the lease on the connection that it still comes from.
+pub(crate) type Leased = (Response<UpstreamBody>, Option<Lease>);
 
 /// Sends `parts` and `body` with the pool's credential.
-pub(super) async fn send(
-    pool: &Pool,
-    mut parts: Parts,
-    mut body: RequestBody,
-) -> Result<(Response<UpstreamBody>, Option<Lease>), SendError> {
+pub(super) async fn send(pool: &Arc<Pool>, on: On, parts: Parts, body: RequestBody) -> Result<Leased, SendError> {
     let uri = pool.connector().uri(&parts.uri)?;
-    let mut repeats = 0;
-    let mut credential_renewed = false;
-    let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let mut exchange = Exchange::begin(pool, on, uri);
+    let (mut parts, mut body) = (parts, body);
     loop {
-        let lease = lease(pool).await?;
-        parts.uri.clone_from(&uri);
-        let authorization = authorize(pool, &mut parts);
-        let spare = body.is_empty().then(|| parts.clone());
-        let request = address(pool, &lease, parts, body);
-        let mut error = match lease.send(request).await {
-            Ok(response) if response.status() == StatusCode::UNAUTHORIZED && authorization => {
-                // Only the proxy's own credential is in play here: the user was verified before. Its token may have
-                // been replaced a moment ago.
-                let fresh = !credential_renewed && pool.connector().reload_credential().unwrap_or(false);
-                match spare {
-                    Some(again) if fresh => {
-                        credential_renewed = true;
-                        (parts, body) = (again, RequestBody::Empty);
-                        continue;
-                    }
-                    _ => return Err(SendError::ProxyUnauthorized),
+        let repeatable = Repeatable {
+            // An upgrade runs a command, whatever its method.
+            when_broken: on == On::Shared && (is_safe(&parts.method) || body.is_own()),
+            when_refused: on == On::ItsOwn || is_safe(&parts.method) || body.is_own(),
+        };
+        let spare = body.again().map(|body| (parts.clone(), body));
+        let line = exchange.line().await?;
+        let (request, credential) = exchange.address(&line, parts, body);
+        let next = match line.send(request).await {
+            Ok(response) => exchange.judge(response, line, credential, spare, repeatable).await?,
+            Err(mut error) => {
+                line.retire();
+                match error.take_message() {
+                    Some(unsent) => exchange.unsent(unsent, error.into_error()).await?,
+                    None => exchange.broken(error.into_error(), spare, repeatable)?,
                 }
             }
-            Ok(response) if response.status() == StatusCode::FORBIDDEN && authorization && lease.age() < SETTLING => {
-                let response = examine(response).await?;
-                match spare {
-                    Some(again) if response.is_about_the_proxy && started.elapsed() < SETTLING => {
-                        tracing::debug!("a kube-apiserver that has just started does not know the proxy's rights yet");
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                        (parts, body) = (again, RequestBody::Empty);
-                        continue;
-                    }
-                    _ => return Ok((response.response, None)),
-                }
-            }
-            Ok(response) => return Ok((response.map(UpstreamBody::Streamed), Some(lease))),
-            Err(error) => error,
         };
-        lease.retire();
-        repeats += 1;
-        let again = match (error.take_message(), spare) {
-            (Some(unsent), _) => {
-                let (mut unsent_parts, unsent_body) = unsent.into_parts();
-                unsent_parts.headers.remove(header::HOST);
-                Some((unsent_parts, unsent_body))
-            }
-            (None, Some(spare)) if is_repeatable(&spare.method) || is_unprocessed(error.error()) => {
-                Some((spare, RequestBody::Empty))
-            }
-            (None, _) => None,
-        };
-        match again {
-            Some(again) if repeats <= MAX_REPEATS => (parts, body) = again,
-            _ => return Err(SendError::Failed(error.into_error())),
+        match next {
+            Next::Done(leased) => return Ok(*leased),
+            Next::Again(again) => (parts, body) = *again,
         }
     }
 }
 
-/// A refusal, read whole.
-struct Examined {
-    response: Response<UpstreamBody>,
-    /// Whether it is the proxy that may not, rather than the user: "User … cannot impersonate …". Behind the proxy
-    /// nobody else impersonates.
-    is_about_the_proxy: bool,
+/// Whether a request whose body can be had again may be sent again.
+#[derive(Clone, Copy)]
+struct Repeatable {
+    /// Although the server may have carried it out.
+    when_broken: bool,
+    /// Because the server has just said that it has not.
+    when_refused: bool,
 }
 
-/// For a moment after its start kube-apiserver has not read the RBAC objects, and refuses the proxy's impersonation.
-async fn examine(response: Response<Incoming>) -> Result<Examined, SendError> {
-    let (parts, body) = response.into_parts();
-    let whole = Limited::new(body, MAX_REFUSAL_BYTES).collect().await.map_err(SendError::review)?.to_bytes();
-    let is_about_the_proxy = String::from_utf8_lossy(&whole).contains("cannot impersonate");
-    Ok(Examined { response: Response::from_parts(parts, UpstreamBody::Whole(whole)), is_about_the_proxy })
+enum Next {
+    Done(Box<Leased>),
+    Again(Box<(Parts, RequestBody)>),
 }
 
-/// Sends a request for an upgrade on an HTTP/1.1 connection of its own. The response is 101 or anything else; the
-/// connection goes on in the background either way.
-pub(super) async fn upgrade(pool: &Pool, mut parts: Parts) -> Result<Response<Incoming>, SendError> {
-    let connector = pool.connector();
-    let started = Instant::now();
-    let mut pause = FIRST_PAUSE;
-    let io = loop {
-        match connector.connect(&[b"http/1.1"]).await {
-            Ok(io) => break io,
-            Err(error) => wait_or(error, started, &mut pause).await?,
+impl Next {
+    fn done(response: Response<UpstreamBody>, lease: Option<Lease>) -> Self {
+        Self::Done(Box::new((response, lease)))
+    }
+}
+
+/// One request on its way, with what was tried.
+struct Exchange<'pool> {
+    pool: &'pool Arc<Pool>,
+    on: On,
+    uri: Uri,
+    started: Instant,
+    unsent: u32,
+    repeats: u32,
+    renewals: u32,
+    pause: Duration,
+}
+
+/// A connection that the request goes on.
+enum Line {
+    Shared(Lease),
+    ItsOwn(tokio::sync::Mutex<http1::SendRequest<RequestBody>>),
+}
+
+impl Line {
+    async fn send(&self, request: Request<RequestBody>) -> Sent {
+        match self {
+            Self::Shared(lease) => lease.send(request).await,
+            Self::ItsOwn(sender) => sender.lock().await.try_send_request(request).await,
         }
-    };
+    }
+
+    fn retire(&self) {
+        if let Self::Shared(lease) = self {
+            lease.retire();
+        }
+    }
+
+    fn is_h2(&self) -> bool {
+        matches!(self, Self::Shared(lease) if lease.is_h2())
+    }
+
+    fn into_lease(self) -> Option<Lease> {
+        if let Self::Shared(lease) = self { Some(lease) } else { None }
+    }
+}
+
+impl<'pool> Exchange<'pool> {
+    fn begin(pool: &'pool Arc<Pool>, on: On, uri: Uri) -> Self {
+        Self { pool, on, uri, started: Instant::now(), unsent: 0, repeats: 0, renewals: 0, pause: FIRST_PAUSE }
+    }
+
+    async fn line(&mut self) -> Result<Line, SendError> {
+        let deadline = self.started + PATIENCE;
+        if self.on == On::Shared {
+            return Ok(Line::Shared(self.pool.lease(deadline).await?));
+        }
+        loop {
+            match own_connection(self.pool).await {
+                Ok(sender) => return Ok(Line::ItsOwn(tokio::sync::Mutex::new(sender))),
+                Err(error) if error.is_hopeless() || Instant::now() + self.pause >= deadline => {
+                    return Err(Arc::new(error).into());
+                }
+                Err(error) => tracing::debug!(%error, "waiting for kube-apiserver"),
+            }
+            self.wait().await;
+        }
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// The request as it goes on `line`, and the proxy's credential in it.
+    fn address(&self, line: &Line, mut parts: Parts, body: RequestBody) -> (Request<RequestBody>, Option<HeaderValue>) {
+        let connector = self.pool.connector();
+        let credential = connector.authorization();
+        if let Some(own) = &credential {
+            parts.headers.insert(header::AUTHORIZATION, own.clone());
+        }
+        parts.uri.clone_from(&self.uri);
+        if line.is_h2() {
+            parts.version = Version::HTTP_2;
+        } else {
+            parts.version = Version::HTTP_11;
+            if let Ok(uri) = origin_form(&parts.uri) {
+                parts.uri = uri;
+            }
+            if let Some(host) = connector.host_header() {
+                parts.headers.insert(header::HOST, host);
+            }
+        }
+        (Request::from_parts(parts, body), credential)
+    }
+
+    /// Whether a response is the user's, or about the proxy itself and not for the user's eyes.
+    async fn judge(
+        &mut self,
+        response: Response<hyper::body::Incoming>,
+        mut line: Line,
+        credential: Option<HeaderValue>,
+        spare: Option<(Parts, RequestBody)>,
+        repeatable: Repeatable,
+    ) -> Result<Next, SendError> {
+        let is_the_proxys = credential.is_some() || self.pool.connector().has_client_certificate();
+        match response.status() {
+            StatusCode::UNAUTHORIZED if is_the_proxys => {
+                // Its token may have been replaced a moment ago, by this request or by another one.
+                let _what_is_broken_stays_as_it_was = self.pool.connector().reload_credential();
+                let is_replaced = self.pool.connector().authorization() != credential;
+                match spare {
+                    Some(again) if is_replaced && self.renewals == 0 => {
+                        self.renewals += 1;
+                        Ok(Next::Again(Box::new(again)))
+                    }
+                    None if is_replaced => Err(SendError::CredentialReplaced),
+                    // What stands behind kube-apiserver (a pod, an aggregated API) may refuse the user.
+                    _ if self.knows_the_proxy().await => {
+                        Ok(Next::done(response.map(UpstreamBody::Streamed), line.into_lease()))
+                    }
+                    _ => Err(SendError::ProxyUnauthorized),
+                }
+            }
+            StatusCode::FORBIDDEN
+                if is_the_proxys
+                    && repeatable.when_refused
+                    && self.pool.is_settling()
+                    && self.started.elapsed() < SETTLING_PATIENCE =>
+            {
+                let (head, body) = response.into_parts();
+                let whole = match Limited::new(body, MAX_REFUSAL_BYTES).collect().await {
+                    Ok(whole) => whole.to_bytes(),
+                    Err(error) => return Err(SendError::unreadable(error)),
+                };
+                if let Line::Shared(lease) = &mut line {
+                    lease.complete();
+                }
+                match spare {
+                    Some(again) if is_about_the_proxy(&whole) => {
+                        tracing::debug!("a kube-apiserver that has just started may not know the proxy's rights yet");
+                        self.wait().await;
+                        Ok(Next::Again(Box::new(again)))
+                    }
+                    _ => Ok(Next::done(Response::from_parts(head, UpstreamBody::Whole(whole)), None)),
+                }
+            }
+            _ => Ok(Next::done(response.map(UpstreamBody::Streamed), line.into_lease())),
+        }
+    }
+
+    /// A request that was never sent: the connection turned out to be closing. Another one is tried; a pool may hold
+    /// many that are closing, but a server that closes one after the other must not be asked without a pause.
+    async fn unsent(&mut self, request: Request<RequestBody>, error: hyper::Error) -> Result<Next, SendError> {
+        if self.started.elapsed() > PATIENCE {
+            return Err(SendError::Unsent(error));
+        }
+        self.unsent += 1;
+        if self.on == On::ItsOwn || self.unsent > UNSENT_WITHOUT_PAUSE {
+            self.wait().await;
+        }
+        let (mut parts, body) = request.into_parts();
+        parts.headers.remove(header::HOST);
+        Ok(Next::Again(Box::new((parts, body))))
+    }
+
+    /// A request whose connection failed under it.
+    fn broken(
+        &mut self,
+        error: hyper::Error,
+        spare: Option<(Parts, RequestBody)>,
+        repeatable: Repeatable,
+    ) -> Result<Next, SendError> {
+        self.repeats += 1;
+        match spare {
+            Some(again) if self.repeats <= MAX_REPEATS && (repeatable.when_broken || is_unprocessed(&error)) => {
+                Ok(Next::Again(Box::new(again)))
+            }
+            _ => Err(SendError::Failed(error)),
+        }
+    }
+
+    /// Asks kube-apiserver, as the proxy and nobody else, whether it knows the proxy. Only its own word counts as a yes.
+    async fn knows_the_proxy(&self) -> bool {
+        const REVIEW: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        const BODY: &str = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+        if self.pool.is_known() {
+            return true;
+        }
+        let Ok(uri) = self.pool.connector().uri(&Uri::from_static(REVIEW)) else { return false };
+        let exchange = Exchange::begin(self.pool, On::Shared, uri);
+        let Ok(lease) = self.pool.lease(Instant::now() + KNOWN_FOR).await else { return false };
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = Method::POST;
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let line = Line::Shared(lease);
+        let (request, _) = exchange.address(&line, parts, RequestBody::own(BODY));
+        let known = match tokio::time::timeout(KNOWN_FOR, line.send(request)).await {
+            Ok(Ok(response)) => response.status().is_success() || response.status() == StatusCode::FORBIDDEN,
+            _ => false,
+        };
+        if known {
+            self.pool.learn(KNOWN_FOR);
+        }
+        known
+    }
+}
+
+/// Behind the proxy nobody else impersonates: "User … cannot impersonate …" is about the proxy.
+fn is_about_the_proxy(status: &[u8]) -> bool {
+    String::from_utf8_lossy(status).contains(" cannot impersonate")
+}
+
+async fn own_connection(pool: &Pool) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+    let connector = pool.connector();
+    let io = connector.connect(&[b"http/1.1"]).await?;
     let authority = connector.authority().to_owned();
-    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(io))
-        .await
-        .map_err(|source| ConnectError::Protocol { authority, source })?;
+    let (sender, driver) =
+        http1::handshake(TokioIo::new(io)).await.map_err(|source| ConnectError::Protocol { authority, source })?;
     tokio::spawn(async move {
         if let Err(error) = driver.with_upgrades().await {
             tracing::debug!(%error, "an upstream connection for an upgrade ended");
         }
     });
-    let uri = connector.uri(&parts.uri)?;
-    parts.uri = origin_form(&uri)?;
-    parts.version = Version::HTTP_11;
-    if let Some(host) = connector.host_header() {
-        parts.headers.insert(header::HOST, host);
-    }
-    let authorized = authorize(pool, &mut parts);
-    let response = sender.send_request(Request::from_parts(parts, RequestBody::Empty)).await;
-    let response = response.map_err(SendError::Failed)?;
-    if response.status() == StatusCode::UNAUTHORIZED && authorized {
-        let _renewed_for_the_next = connector.reload_credential();
-        return Err(SendError::ProxyUnauthorized);
-    }
-    Ok(response)
+    Ok(sender)
 }
 
-/// A lease, waiting for a server that is away for a while.
-async fn lease(pool: &Pool) -> Result<Lease, SendError> {
-    let started = Instant::now();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match pool.lease().await {
-            Ok(lease) => return Ok(lease),
-            Err(error) => wait_or(error, started, &mut pause).await?,
-        }
-    }
-}
-
-async fn wait_or(error: ConnectError, started: Instant, pause: &mut Duration) -> Result<(), SendError> {
-    let hopeless = matches!(error, ConnectError::Configuration(_) | ConnectError::Exhausted(_));
-    if hopeless || started.elapsed() >= PATIENCE {
-        return Err(error.into());
-    }
-    tracing::debug!(%error, "waiting for kube-apiserver");
-    tokio::time::sleep(*pause).await;
-    *pause = (*pause * 2).min(LONGEST_PAUSE);
-    Ok(())
-}
-
-/// Adds the proxy's own credential, if the pool has one; true if kube-apiserver knows the proxy by this connection.
-fn authorize(pool: &Pool, parts: &mut Parts) -> bool {
-    let Some(own) = pool.connector().authorization() else {
-        return pool.connector().has_client_certificate();
-    };
-    parts.headers.insert(header::AUTHORIZATION, own);
-    true
-}
-
-fn address(pool: &Pool, lease: &Lease, mut parts: Parts, body: RequestBody) -> Request<RequestBody> {
-    if lease.is_h2() {
-        parts.version = Version::HTTP_2;
-    } else {
-        parts.version = Version::HTTP_11;
-        if let Ok(uri) = origin_form(&parts.uri) {
-            parts.uri = uri;
-        }
-        if let Some(host) = pool.connector().host_header() {
-            parts.headers.insert(header::HOST, host);
-        }
-    }
-    Request::from_parts(parts, body)
-}
-
-fn origin_form(uri: &http::Uri) -> Result<http::Uri, http::Error> {
+fn origin_form(uri: &Uri) -> Result<Uri, http::Error> {
     let mut parts = http::uri::Parts::default();
     parts.path_and_query = uri.path_and_query().cloned();
-    Ok(http::Uri::from_parts(parts)?)
+    Ok(Uri::from_parts(parts)?)
 }
 
-fn is_repeatable(method: &Method) -> bool {
+/// RFC 9110 section 9.2.1.
+fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 

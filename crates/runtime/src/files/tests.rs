@@ -14,6 +14,7 @@ async fn reports_a_change_a_disappearance_and_a_return_once_each() {
     let watched = path.clone();
     let task = tokio::spawn(on_change(vec![path.clone()], Duration::from_millis(5), stop.clone(), async move || {
         tx.send(std::fs::read_to_string(&watched).ok()).unwrap();
+        true
     }));
     // The watcher takes its first fingerprint when it is first polled; until then a change would go unseen.
     tokio::time::timeout(Duration::from_secs(10), async {
@@ -32,6 +33,33 @@ async fn reports_a_change_a_disappearance_and_a_return_once_each() {
     assert_eq!(rx.recv().await.unwrap(), None);
     std::fs::write(&path, "three").unwrap();
     assert!(rx.recv().await.unwrap().is_some());
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_could_not_be_used_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tls.crt");
+    let stop = CancellationToken::new();
+    let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+    let mut tries = 0;
+    let task = tokio::spawn(on_change(vec![path.clone()], Duration::from_millis(5), stop.clone(), async move || {
+        tries += 1;
+        tx.send(tries).unwrap();
+        tries >= 3
+    }));
+    let writing = async {
+        let mut n = 0;
+        while n < 10_000 {
+            n += 1;
+            std::fs::write(&path, format!("{n}")).unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // One change is enough: it is tried three times.
+    tokio::select! { () = writing => panic!("no change was seen"), first = rx.recv() => assert_eq!(first, Some(1)) }
+    assert_eq!((rx.recv().await, rx.recv().await), (Some(2), Some(3)));
     stop.cancel();
     task.await.unwrap();
 }

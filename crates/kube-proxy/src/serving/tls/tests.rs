@@ -175,7 +175,9 @@ async fn versions_and_suites_are_those_of_the_flags() {
     let base = settings(ServingCertificate::Files(write(dir.path(), "tls", &ca.issue_server(&["localhost"]))));
     let negotiated = async |settings: &ServingSettings, versions: &[&'static SupportedProtocolVersion]| {
         let certificates = Certificates::new(settings).unwrap();
-        handshake(&certificates, settings, &ca, "localhost", versions).await.map(|(_, suite, protocol)| (suite, protocol))
+        handshake(&certificates, settings, &ca, "localhost", versions)
+            .await
+            .map(|(_, suite, protocol)| (suite, protocol))
     };
     assert_eq!(negotiated(&base, BOTH).await.unwrap().1.as_deref(), Some(&b"h2"[..]));
     assert!(negotiated(&base, ONLY_12).await.is_ok());
@@ -194,8 +196,7 @@ async fn versions_and_suites_are_those_of_the_flags() {
 #[test]
 fn a_self_signed_pair_is_kept_for_its_owner_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let files =
-        KeyPairFiles { certificate: dir.path().join("made/pair.crt"), key: dir.path().join("made/pair.key") };
+    let files = KeyPairFiles { certificate: dir.path().join("made/pair.crt"), key: dir.path().join("made/pair.key") };
     let settings = settings(ServingCertificate::SelfSigned(files.clone()));
     let first = Certificates::new(&settings).unwrap();
     assert_eq!(std::fs::metadata(&files.key).unwrap().permissions().mode() & 0o777, 0o600);
