@@ -109,7 +109,7 @@ impl Stack {
         stripped.request.set_forwarded_for(client);
 
         // 4. Who is it? Without a credential, nobody: there is no anonymous access through this proxy.
-        let token = stripped.credential.ok_or_else(|| refusals::no_credential(stripped.other_scheme.as_deref()))?;
+        let token = stripped.credential.ok_or_else(|| refusals::no_credential(stripped.other_scheme))?;
         let outbound = match self.issuers.authenticate(token.expose()).await {
             // 5. As whom does it go on?
             Ok(user) => {

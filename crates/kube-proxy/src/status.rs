@@ -5,7 +5,7 @@
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::body::ResponseBody;
 
@@ -26,7 +26,7 @@ pub(crate) struct Refusal {
 }
 
 /// `metav1.StatusDetails`, as far as the proxy has something to say in them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Details {
     pub(crate) kind: String,
     pub(crate) group: String,
@@ -39,6 +39,35 @@ pub(crate) enum Challenge {
     #[default]
     InvalidToken,
     NoToken,
+}
+
+/// `metav1.Status`, as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireStatus<'refusal> {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: serde_json::Map<String, serde_json::Value>,
+    status: &'static str,
+    message: &'refusal str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<WireDetails>,
+    code: u16,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireDetails {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u32>,
 }
 
 impl Refusal {
@@ -65,27 +94,23 @@ impl Refusal {
 
     /// The response, logged once: a client's bad input is nothing that wakes anybody.
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
-        let mut body = json!({
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": self.client,
-            "code": self.code.as_u16(),
+        let details = (self.details.is_some() || self.retry_after.is_some()).then(|| {
+            let what = self.details.unwrap_or_default();
+            WireDetails { name: what.name, group: what.group, kind: what.kind, retry_after_seconds: self.retry_after }
         });
-        if let Some(reason) = reason(self.code) {
-            body["reason"] = reason.into();
-        }
-        if let Some(details) = &self.details {
-            body["details"] = json!({"name": details.name, "kind": details.kind});
-            if !details.group.is_empty() {
-                body["details"]["group"] = details.group.clone().into();
-            }
-        }
-        if let Some(seconds) = self.retry_after {
-            body["details"]["retryAfterSeconds"] = seconds.into();
-        }
-        let mut response = Response::new(ResponseBody::whole(body.to_string()));
+        let status = WireStatus {
+            kind: "Status",
+            api_version: "v1",
+            metadata: serde_json::Map::new(),
+            status: "Failure",
+            message: &self.client,
+            reason: reason(self.code),
+            details,
+            code: self.code.as_u16(),
+        };
+        #[expect(clippy::expect_used, reason = "serde_json fails on maps with other keys than strings only")]
+        let body = serde_json::to_vec(&status).expect("strings and numbers");
+        let mut response = Response::new(ResponseBody::whole(body));
         *response.status_mut() = self.code;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

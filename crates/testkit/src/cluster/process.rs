@@ -69,7 +69,7 @@ impl Process {
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(25)..].join("\n")
+        lines.get(lines.len().saturating_sub(25)..).unwrap_or_default().join("\n")
     }
 
     /// Fails if the process has ended.
