@@ -125,11 +125,13 @@ impl Demo {
         let port = free_port()?;
         let proxy = start_proxy(root, &cluster, &issuer, &front, dir.path(), port)?;
         let user = |email: &str, role: &str, file: &str| -> anyhow::Result<PathBuf> {
-            let token = issuer.token().claim("sub", json!(email)).claim("email", json!(email)).claim("roles", json!([role]));
+            let token =
+                issuer.token().claim("sub", json!(email)).claim("email", json!(email)).claim("roles", json!([role]));
             let token = token.claim("jti", json!(file)).aud("kubernetes").expires_in(TOKEN_SECONDS).sign();
             let path = dir.path().join(file);
             let server = format!("https://127.0.0.1:{port}");
-            let kubeconfig = Kubeconfig { server, ca_file: dir.path().join("proxy-ca.pem"), user: UserAuth::Token(token) };
+            let kubeconfig =
+                Kubeconfig { server, ca_file: dir.path().join("proxy-ca.pem"), user: UserAuth::Token(token) };
             kubeconfig.write(&path)?;
             Ok(path)
         };
@@ -181,9 +183,22 @@ impl Demo {
     fn clean_up(&self) {
         if let Target::Yours(_) = self.cluster {
             for kind in ["clusterrolebinding", "clusterrole"] {
-                self.best_effort(&["delete", kind, "-l", "app.kubernetes.io/part-of=keyway-demo", "--ignore-not-found"]);
+                self.best_effort(&[
+                    "delete",
+                    kind,
+                    "-l",
+                    "app.kubernetes.io/part-of=keyway-demo",
+                    "--ignore-not-found",
+                ]);
             }
-            self.best_effort(&["delete", "role,rolebinding", "-n", "default", "-l", "app.kubernetes.io/part-of=keyway-demo"]);
+            self.best_effort(&[
+                "delete",
+                "role,rolebinding",
+                "-n",
+                "default",
+                "-l",
+                "app.kubernetes.io/part-of=keyway-demo",
+            ]);
             self.best_effort(&["delete", "namespace", "keyway-demo", "--ignore-not-found", "--wait=false"]);
         }
     }

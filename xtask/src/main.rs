@@ -3,7 +3,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people, at a terminal")]
 
+mod bench;
 mod demo;
+mod house;
 mod run;
 mod setup;
 mod test;
@@ -23,6 +25,8 @@ enum Task {
     Demo(demo::Options),
     /// Runs every test, installing or naming what it lacks
     Test(test::Options),
+    /// Measures the proxy next to nginx and HAProxy, installing or naming what it lacks
+    Bench(bench::Options),
     /// Builds the test cluster's programs into target/testcluster/bin, once
     Setup,
 }
@@ -31,6 +35,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Setup => setup::run().map(|_dir| ()),
     }
 }

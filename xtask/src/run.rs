@@ -24,4 +24,3 @@ pub(crate) fn step(title: &str, program: &str, args: &[&str], dir: &Path) -> any
     println!("== {title}: {} s", started.elapsed().as_secs());
     Ok(())
 }
-

@@ -47,8 +47,20 @@ const MODULES: [Module; 5] = [
         expected: 60,
     },
     Module { dir: "node", programs: &["keyway-testnode"], packages: &["."], is_kubernetes: false, expected: 20 },
-    Module { dir: "kwok", programs: &["kwok"], packages: &["sigs.k8s.io/kwok/cmd/kwok"], is_kubernetes: false, expected: 900 },
-    Module { dir: "helm", programs: &["helm"], packages: &["helm.sh/helm/v4/cmd/helm"], is_kubernetes: false, expected: 900 },
+    Module {
+        dir: "kwok",
+        programs: &["kwok"],
+        packages: &["sigs.k8s.io/kwok/cmd/kwok"],
+        is_kubernetes: false,
+        expected: 900,
+    },
+    Module {
+        dir: "helm",
+        programs: &["helm"],
+        packages: &["helm.sh/helm/v4/cmd/helm"],
+        is_kubernetes: false,
+        expected: 900,
+    },
 ];
 
 /// Builds what is missing or out of date; the directory with the programs.
@@ -104,7 +116,10 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "go" || extension == "mod" || extension == "sum") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "go" || extension == "mod" || extension == "sum")
+        {
             files.push(path);
         }
     }
@@ -118,9 +133,9 @@ fn module_dir(module: &Module) -> PathBuf {
 fn ldflags(module: &Module) -> String {
     let mut flags = String::from("-s -w");
     if module.is_kubernetes {
-        let (major, minor) = KUBERNETES.split_once('.').map_or(("", ""), |(major, rest)| {
-            (major, rest.split_once('.').map_or(rest, |(minor, _patch)| minor))
-        });
+        let (major, minor) = KUBERNETES
+            .split_once('.')
+            .map_or(("", ""), |(major, rest)| (major, rest.split_once('.').map_or(rest, |(minor, _patch)| minor)));
         for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
             flags.push_str(&format!(
                 " -X {package}.gitVersion=v{KUBERNETES} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
@@ -135,10 +150,21 @@ fn build(module: &Module, bin: &Path) -> anyhow::Result<()> {
     let what = module.programs.join(", ");
     println!("building {what} (once; minutes on a small machine)");
     let started = Instant::now();
-    let output = if module.programs.len() == 1 { bin.join(module.programs[0]) } else { bin.to_owned() };
-    let output = if module.programs.len() == 1 { output.display().to_string() } else { format!("{}/", output.display()) };
+    let output = if let [only] = module.programs { bin.join(only) } else { bin.to_owned() };
+    let output =
+        if module.programs.len() == 1 { output.display().to_string() } else { format!("{}/", output.display()) };
     let mut child = Command::new("go")
-        .args(["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", &ldflags(module), "-o", &output])
+        .args([
+            "build",
+            "-v",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            &ldflags(module),
+            "-o",
+            &output,
+        ])
         .args(module.packages)
         .current_dir(module_dir(module))
         .env("CGO_ENABLED", "0")

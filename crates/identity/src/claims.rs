@@ -71,9 +71,19 @@ fn folded(name: &str) -> String {
     name.to_ascii_lowercase().replace('\u{17f}', "s")
 }
 
+/// Google's issuer, and what its tokens may say instead: OpenID Connect Core 1.0 section 15.6.2.
+const GOOGLE: &str = "https://accounts.google.com";
+const GOOGLE_WITHOUT_SCHEME: &str = "accounts.google.com";
+
+/// Who issued the token, by its own word.
+pub(crate) fn stated_issuer(claims: &Claims) -> Result<String, Rejection> {
+    let stated = text(claims, "iss").map_err(|why| Rejection::new(Kind::Issuer, format!("the claim \"iss\" {why}")))?;
+    Ok(if stated == GOOGLE_WITHOUT_SCHEME { GOOGLE.to_owned() } else { stated })
+}
+
 /// RFC 7519 section 4.1.1: exactly the configured issuer; no slash more or less.
 pub(crate) fn issuer(claims: &Claims, expected: &str) -> Result<(), Rejection> {
-    let found = text(claims, "iss").map_err(|why| Rejection::new(Kind::Issuer, format!("the claim \"iss\" {why}")))?;
+    let found = stated_issuer(claims)?;
     if found != expected {
         let found = quoted(&found);
         return Err(Rejection::new(Kind::Issuer, format!("the token is of the issuer {found}, not {expected:?}")));

@@ -86,8 +86,7 @@ pub fn verify(raw: &str, keys: &Keys, rules: &Rules, now: UnixTime) -> Result<Ve
 /// # Errors
 /// If the token is not a JWT, or names no issuer.
 pub fn unverified_issuer(raw: &str) -> Result<String, Rejection> {
-    claims::text(&jws::unverified_claims(raw)?, "iss")
-        .map_err(|why| Rejection::new(Kind::Issuer, format!("the claim \"iss\" {why}")))
+    claims::stated_issuer(&jws::unverified_claims(raw)?)
 }
 
 /// Whether `raw` has the three parts of a JWT in compact form, so that somebody could take it for one.

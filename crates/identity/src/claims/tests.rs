@@ -19,6 +19,15 @@ mod of_the_issuer {
     use super::{ISSUER, Map, issuer, json, no_strings, object, reason};
 
     #[test]
+    fn googles_may_lack_its_scheme_and_no_other() {
+        let without = |host: &str| object(&json!({"iss": host}));
+        assert_eq!(issuer(&without("accounts.google.com"), "https://accounts.google.com"), Ok(()));
+        assert_eq!(issuer(&without("https://accounts.google.com"), "https://accounts.google.com"), Ok(()));
+        assert!(issuer(&without("accounts.google.com/"), "https://accounts.google.com").is_err());
+        assert!(issuer(&without("accounts.google.com"), ISSUER).is_err());
+    }
+
+    #[test]
     fn is_exactly_the_configured_one() {
         assert_eq!(issuer(&object(&json!({"iss": ISSUER})), ISSUER), Ok(()));
         for other in [

@@ -62,7 +62,9 @@ impl Source {
         let client = self.client()?;
         let url = match &self.discovery_url {
             Some(url) => url.clone(),
-            None => format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/')),
+            None => {
+                format!("{}/.well-known/openid-configuration", self.issuer.strip_suffix('/').unwrap_or(&self.issuer))
+            }
         };
         let document = get(&client, &url).await?;
         let discovery: Discovery = serde_json::from_slice(&document)

@@ -142,12 +142,18 @@ fn load(sources: &Sources, provider: &CryptoProvider) -> Result<Loaded, TlsError
         Source::Files(files) => certified(files, provider)?,
         Source::Memory(key) => key.clone(),
     };
-    let mut by_name = Vec::new();
+    let (mut by_name, mut by_content) = (Vec::new(), Vec::new());
     for sni in &sources.by_name {
         let key = certified(&sni.files, provider)?;
-        let names = if sni.names.is_empty() { names_of(&key) } else { sni.names.clone() };
-        by_name.extend(names.into_iter().map(|name| (name, key.clone())));
+        let named = |name| (name, key.clone());
+        if sni.names.is_empty() {
+            by_content.extend(names_of(&key).into_iter().map(named));
+        } else {
+            by_name.extend(sni.names.iter().cloned().map(named));
+        }
     }
+    // As in Go: names that were given count before names that a certificate has.
+    by_name.append(&mut by_content);
     Ok(Loaded { default, by_name })
 }
 

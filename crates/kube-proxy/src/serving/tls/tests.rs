@@ -97,7 +97,7 @@ async fn the_name_chooses_the_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Ca::new("ca");
     // Each certificate is good for every name, so that what is shown is the server's choice alone.
-    let names = ["a.example.com", "b.example.com", "c.other.com", "d.example.com"];
+    let names = ["a.example.com", "b.example.com", "c.other.com"];
     let pair = || ca.issue_server(&names);
     let (default, exact, wildcard, own) = (pair(), pair(), pair(), ca.issue_server(&["c.other.com"]));
     let sni = |name: &str, pair: &CertPair, names: &[&str]| SniCertificate {
@@ -106,6 +106,8 @@ async fn the_name_chooses_the_certificate() {
     };
     let settings = ServingSettings {
         sni_certificates: vec![
+            // It has the name too, but another pair is given for it.
+            sni("unnamed", &ca.issue_server(&["a.example.com"]), &[]),
             sni("wildcard", &wildcard, &["*.example.com"]),
             sni("exact", &exact, &["a.example.com"]),
             sni("own", &own, &[]),
@@ -122,7 +124,7 @@ async fn the_name_chooses_the_certificate() {
         let (shown, ..) = handshake(&certificates, &settings, &ca, name, BOTH).await.unwrap();
         assert_eq!(shown, leaf(expected), "{name}");
     }
-    assert_eq!(certificates.files().len(), 8);
+    assert_eq!(certificates.files().len(), 10);
 }
 
 #[tokio::test]
