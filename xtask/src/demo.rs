@@ -57,12 +57,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 struct Demo {
+    // Dropped in this order: the proxy before the cluster that it talks to, and the directory that holds the files of
+    // both at last.
+    _proxy: Process,
     cluster: Target,
-    dir: tempfile::TempDir,
     employee: PathBuf,
     admin: PathBuf,
     _issuer: Issuer,
-    _proxy: Process,
+    dir: tempfile::TempDir,
 }
 
 /// The cluster of the demo.
