@@ -87,7 +87,9 @@ fn kube_proxy(invoked_as: InvokedAs, arguments: impl Iterator<Item = OsString>) 
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            for line in error.lines() {
+                tracing::error!("{line}");
+            }
             ExitCode::FAILURE
         }
     }

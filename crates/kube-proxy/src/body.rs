@@ -40,7 +40,8 @@ pub(crate) enum RequestBody {
 /// for one that ended; over HTTP/1.1 it knows better itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It must have been ended by END_STREAM, or be as long as its header said.
+    /// It must have been ended by END_STREAM, or be as long as its header said. A reset behind END_STREAM, as of a server
+    /// that has not read the request's body (RFC 9113 section 8.1), undoes nothing: h2 keeps the two apart since 0.4.16.
     Said,
     Any,
 }

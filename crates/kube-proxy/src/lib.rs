@@ -7,6 +7,7 @@
 mod app;
 mod body;
 mod client_address;
+mod gather;
 mod issuers;
 pub mod kubeconfig;
 mod long_running;
@@ -16,6 +17,8 @@ mod proxy_protocol;
 mod refusals;
 mod reviews;
 mod rights;
+#[cfg(test)]
+mod scenarios;
 mod serving;
 mod stack;
 mod status;

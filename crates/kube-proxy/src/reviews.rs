@@ -31,7 +31,9 @@ pub(crate) struct Reviewer {
     token_timeout: Duration,
     memory: ReviewMemory,
     audiences: Vec<String>,
-    throttle: Throttle,
+    /// Each kind has a pace of its own: whoever sends made-up tokens does not use up what `--as` needs.
+    access_throttle: Throttle,
+    token_throttle: Throttle,
     tokens_at_once: Semaphore,
     verdicts: Cache<ReviewQuestion, Remembered<Verdict>>,
     tokens: Cache<[u8; 32], Remembered<Result<Arc<TokenReviewed>, ReviewRefusal>>>,
@@ -70,7 +72,8 @@ impl Reviewer {
             token_timeout: settings.token_timeout,
             memory: settings.memory,
             audiences,
-            throttle: Throttle::new(settings.rate),
+            access_throttle: Throttle::new(settings.rate),
+            token_throttle: Throttle::new(settings.rate),
             tokens_at_once: Semaphore::new(TOKENS_AT_ONCE),
             verdicts: Cache::new(CAPACITY),
             tokens: Cache::new(CAPACITY),
@@ -136,7 +139,8 @@ impl Reviewer {
     }
 
     async fn post(&self, review: Review, kind: &'static str, body: Vec<u8>) -> Result<bytes::Bytes, ReviewError> {
-        self.throttle.admit(self.call_timeout).await?;
+        let throttle = if matches!(review, Review::Token) { &self.token_throttle } else { &self.access_throttle };
+        throttle.admit(self.call_timeout).await?;
         let asking = self.upstream.review(review, body);
         let (status, answer) = tokio::time::timeout(self.call_timeout, asking)
             .await

@@ -134,15 +134,13 @@ impl Stack {
             return self.upgrade(connection, outbound, on_upgrade).await;
         }
         let body = RequestBody::from_client(body, version);
-        // A server that refuses a body it has not read may reset the stream behind its whole answer.
-        let must_say_its_end = matches!(body, RequestBody::Empty);
         let (response, lease) = match outbound {
             Outbound::Impersonated(request) => self.impersonating.send(request, body).await,
             Outbound::Passthrough(request) => self.credentialless.send(request, body).await,
         }
         .map_err(|error| refusals::upstream(&error))?;
         let ending = match response.version() {
-            Version::HTTP_2 if must_say_its_end => Ending::Said,
+            Version::HTTP_2 => Ending::Said,
             _ => Ending::Any,
         };
         let framing = Framing::of(response.headers());

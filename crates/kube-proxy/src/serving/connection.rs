@@ -2,8 +2,10 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Request;
@@ -17,6 +19,7 @@ use super::guests::Guest;
 use super::io::{ClientIo, ClientTls};
 use super::{Limits, Server};
 use crate::body::ResponseBody;
+use crate::gather::{Flusher, gathering};
 
 /// Rapid reset (CVE-2023-44487) with requests that get as far as kube-apiserver: a client that gives up this many
 /// requests between two looks costs others more than it is worth.
@@ -112,7 +115,7 @@ pub(super) async fn serve(
 ) {
     let connection = Connection::new(peer, guest, place);
     let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    let io = TokioIo::new(ClientIo::new(tls, connection.clone()));
+    let io = ClientIo::new(tls, connection.clone());
     let service = {
         let (stack, connection) = (server.stack.clone(), connection.clone());
         service_fn(move |request: Request<Incoming>| {
@@ -128,14 +131,43 @@ pub(super) async fn serve(
         })
     };
     let result = if is_h2 {
-        let serving = h2_settings(&server.limits).serve_connection(io, service);
-        supervise(server, &connection, is_h2, serving, |serving| serving.graceful_shutdown()).await
+        let (io, flusher) = gathering(io);
+        let serving = h2_settings(&server.limits).serve_connection(TokioIo::new(io), service);
+        let mut gathered = Gathered { serving: Box::pin(serving), flusher, has_yielded: false };
+        supervise(server, &connection, is_h2, &mut gathered, |gathered| gathered.serving.as_mut().graceful_shutdown())
+            .await
     } else {
-        let serving = h1_settings(&server.limits).serve_connection(io, service).with_upgrades();
-        supervise(server, &connection, is_h2, serving, |serving| serving.graceful_shutdown()).await
+        let serving = h1_settings(&server.limits).serve_connection(TokioIo::new(io), service).with_upgrades();
+        let mut serving = Box::pin(serving);
+        supervise(server, &connection, is_h2, &mut serving, |serving| serving.as_mut().graceful_shutdown()).await
     };
     if let Err(error) = result {
         tracing::debug!(%peer, %error, "a client connection ended");
+    }
+}
+
+/// An HTTP/2 connection that writes what is ready once for each poll.
+struct Gathered<C> {
+    serving: Pin<Box<C>>,
+    flusher: Flusher<ClientIo>,
+    has_yielded: bool,
+}
+
+impl<C: Future> Future for Gathered<C> {
+    type Output = C::Output;
+
+    /// Lets others go first each time: a stream that has something to send wakes the connection, and tokio runs what was
+    /// woken last next. One event for many watches would otherwise be as many writes.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let this = self.get_mut();
+        this.has_yielded = !this.has_yielded;
+        if this.has_yielded {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = this.serving.as_mut().poll(cx);
+        this.flusher.flush();
+        polled
     }
 }
 
@@ -145,22 +177,21 @@ async fn supervise<C>(
     server: &Server,
     connection: &Arc<Connection>,
     is_h2: bool,
-    serving: C,
-    shut_down: impl Fn(std::pin::Pin<&mut C>),
+    serving: &mut C,
+    shut_down: impl Fn(&mut C),
 ) -> Result<(), hyper::Error>
 where
-    C: Future<Output = Result<(), hyper::Error>>,
+    C: Future<Output = Result<(), hyper::Error>> + Unpin,
 {
     let limits = &server.limits;
-    let mut serving = std::pin::pin!(serving);
     let mut ending = false;
     let mut watch = Watch::new(limits, is_h2);
     loop {
         tokio::select! {
-            result = &mut serving => return result,
+            result = &mut *serving => return result,
             () = server.draining.cancelled(), if !ending => {
                 ending = true;
-                shut_down(serving.as_mut());
+                shut_down(serving);
             }
             () = connection.too_many_cancelled.notified() => {
                 tracing::info!(peer = %connection.peer, "closed a connection that cancels request after request");
@@ -171,7 +202,7 @@ where
                 Verdict::Silent if ending => return Ok(()),
                 Verdict::Silent => {
                     ending = true;
-                    shut_down(serving.as_mut());
+                    shut_down(serving);
                 }
                 Verdict::Unproved => {
                     tracing::debug!(peer = %connection.peer, "nobody has proved who they are in time");

@@ -4,10 +4,12 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
@@ -19,11 +21,27 @@ pub(crate) type ClientTls = TlsStream<TcpStream>;
 pub(crate) struct ClientIo {
     tls: ClientTls,
     connection: Arc<Connection>,
+    closing: Closing,
 }
+
+/// How far the end of a connection has come.
+enum Closing {
+    /// It goes on, or may be closed at once.
+    No,
+    /// It goes on, and will be closed step by step.
+    Lingers,
+    /// Nothing more is sent; what the client still sends is thrown away.
+    Draining(Pin<Box<Sleep>>),
+}
+
+/// How long a client may go on sending after the last word: as in Go's `net/http`.
+const LINGER: Duration = Duration::from_millis(500);
 
 impl ClientIo {
     pub(super) fn new(tls: ClientTls, connection: Arc<Connection>) -> Self {
-        Self { tls, connection }
+        // Over HTTP/1.1 the response to a request that was not read to its end is the last one.
+        let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        Self { tls, connection, closing: if is_h2 { Closing::No } else { Closing::Lingers } }
     }
 
     /// The stream alone, for a tunnel.
@@ -65,7 +83,26 @@ impl AsyncWrite for ClientIo {
         Pin::new(&mut self.get_mut().tls).poll_flush(cx)
     }
 
+    /// RFC 9112 section 9.6: to close with bytes that were not read is a reset, which may take away from the client the
+    /// response that it has not read yet. So the server closes its side, and reads on for a while.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tls).poll_shutdown(cx)
+        let this = self.get_mut();
+        if matches!(this.closing, Closing::No | Closing::Lingers) {
+            ready!(Pin::new(&mut this.tls).poll_shutdown(cx))?;
+            if matches!(this.closing, Closing::Lingers) {
+                this.closing = Closing::Draining(Box::pin(tokio::time::sleep(LINGER)));
+            }
+        }
+        let Closing::Draining(over) = &mut this.closing else { return Poll::Ready(Ok(())) };
+        let mut space = [0; 4096];
+        while over.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut space);
+            let read = ready!(Pin::new(&mut *this.tls.get_mut().0).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        this.closing = Closing::No;
+        Poll::Ready(Ok(()))
     }
 }

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Notify;
 
 use super::connector::UpstreamIo;
 use crate::body::RequestBody;
+use crate::gather::{FlushingExecutor, Gathering, gathering};
 
 /// As large as HTTP/2 allows, so that the windows of single streams are what bounds memory: a connection's window that
 /// slow streams can use up, all together, starves the others. h2 also counts small unread frames against a half of
@@ -45,6 +47,8 @@ pub(super) struct Connection {
     opened: Instant,
     /// Milliseconds since it was opened, when the last lease ended.
     last_used: AtomicU64,
+    /// To be told when a lease has ended.
+    freed: Arc<Notify>,
 }
 
 enum Sender {
@@ -65,8 +69,15 @@ pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBo
 impl Connection {
     /// Begins HTTP/2 on `io`, and waits until the server has said how many streams it allows: streams beyond that
     /// number would wait inside the connection for a watch to end, which it may never do.
-    pub(super) async fn h2(io: UpstreamIo, shape: Shape, generation: u64) -> hyper::Result<Option<Self>> {
-        let (sender, driver) = h2_settings(shape.stream_window).handshake(TokioIo::new(io)).await?;
+    pub(super) async fn h2(
+        io: UpstreamIo,
+        shape: Shape,
+        generation: u64,
+        freed: Arc<Notify>,
+    ) -> hyper::Result<Option<Self>> {
+        let (io, flusher) = gathering(io);
+        let executor = FlushingExecutor::new(&flusher);
+        let (sender, driver) = h2_settings(shape.stream_window, executor).handshake(TokioIo::new(io)).await?;
         let deadline = Instant::now() + SETTINGS_PATIENCE;
         // hyper reports the value but not its arrival; SETTINGS is the first frame, so this loop turns once or twice.
         while driver.current_max_send_streams() == 0 {
@@ -77,21 +88,21 @@ impl Connection {
         }
         let max_streams = Arc::new(AtomicUsize::new(driver.current_max_send_streams().min(shape.max_streams)));
         tokio::spawn(drive(driver, max_streams.clone(), shape.max_streams));
-        Ok(Some(Self::new(Sender::H2(sender), max_streams, generation)))
+        Ok(Some(Self::new(Sender::H2(sender), max_streams, generation, freed)))
     }
 
     /// Begins HTTP/1.1 on `io`: one request at a time.
-    pub(super) async fn h1(io: UpstreamIo, generation: u64) -> hyper::Result<Self> {
+    pub(super) async fn h1(io: UpstreamIo, generation: u64, freed: Arc<Notify>) -> hyper::Result<Self> {
         let (sender, driver) = http1::Builder::new().handshake(TokioIo::new(io)).await?;
         tokio::spawn(async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "an upstream HTTP/1.1 connection ended");
             }
         });
-        Ok(Self::new(Sender::H1(Mutex::new(sender)), Arc::new(AtomicUsize::new(1)), generation))
+        Ok(Self::new(Sender::H1(Mutex::new(sender)), Arc::new(AtomicUsize::new(1)), generation, freed))
     }
 
-    fn new(sender: Sender, max_streams: Arc<AtomicUsize>, generation: u64) -> Self {
+    fn new(sender: Sender, max_streams: Arc<AtomicUsize>, generation: u64, freed: Arc<Notify>) -> Self {
         Self {
             sender,
             in_flight: AtomicUsize::new(0),
@@ -100,6 +111,7 @@ impl Connection {
             generation,
             opened: Instant::now(),
             last_used: AtomicU64::new(0),
+            freed,
         }
     }
 
@@ -145,6 +157,7 @@ impl Connection {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_used.store(now, Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.freed.notify_one();
     }
 }
 
@@ -190,8 +203,10 @@ impl Drop for Lease {
     }
 }
 
-fn h2_settings(stream_window: u32) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+type Executor = FlushingExecutor<UpstreamIo>;
+
+fn h2_settings(stream_window: u32, executor: Executor) -> http2::Builder<Executor> {
+    let mut builder = http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(stream_window)
@@ -211,7 +226,7 @@ fn h2_settings(stream_window: u32) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-type Driver = http2::Connection<TokioIo<UpstreamIo>, RequestBody, TokioExecutor>;
+type Driver = http2::Connection<TokioIo<Gathering<UpstreamIo>>, RequestBody, Executor>;
 
 async fn drive(mut driver: Driver, max_streams: Arc<AtomicUsize>, most: usize) {
     let ended = std::future::poll_fn(|cx| {

@@ -56,6 +56,14 @@ impl Pem {
         }
     }
 
+    /// Where it is, for messages.
+    fn place(&self) -> String {
+        match self {
+            Self::Inline(_) => "in the kubeconfig".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
     fn file(&self) -> Option<PathBuf> {
         if let Self::File(path) = self { Some(path.clone()) } else { None }
     }
@@ -265,22 +273,26 @@ fn client_config(settings: &UpstreamTls) -> Result<rustls::ClientConfig, Connect
         builder.dangerous().with_custom_certificate_verifier(insecure_verifier(&provider))
     } else {
         let roots = match &settings.ca {
-            Some(pem) => runtime::trust::roots_from_pem(&pem.read()?),
-            None => runtime::trust::host_roots(),
+            Some(pem) => {
+                let roots = runtime::trust::roots_from_pem(&pem.read()?);
+                roots.map_err(|error| bad(&format!("kube-apiserver's CA ({}): {error}", pem.place())))
+            }
+            None => runtime::trust::host_roots().map_err(|error| bad(&error)),
         };
-        builder.with_root_certificates(roots.map_err(|error| bad(&error))?)
+        builder.with_root_certificates(roots?)
     };
     let config = match &settings.client {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
+            let (of_chain, of_key) = (chain.place(), key.place());
             let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain.read()?)
                 .collect::<Result<_, _>>()
-                .map_err(|error| bad(&format!("the client certificate is not valid PEM: {error}")))?;
+                .map_err(|error| bad(&format!("the client certificate ({of_chain}) is not valid PEM: {error}")))?;
             let key = PrivateKeyDer::from_pem_slice(&key.read()?)
-                .map_err(|error| bad(&format!("the client key is not valid PEM: {error}")))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| bad(&format!("the client certificate and key do not fit: {error}")))?
+                .map_err(|error| bad(&format!("the client key ({of_key}) is not valid PEM: {error}")))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                bad(&format!("the client certificate ({of_chain}) and key ({of_key}) do not fit: {error}"))
+            })?
         }
     };
     Ok(config)

@@ -5,12 +5,12 @@
 //! when there is none. Servers that speak only HTTP/1.1 get a connection per request in flight, kept and reused.
 //!
 //! There is one dial at a time, in a task of its own: whoever waits for it may leave without undoing it, and none waits
-//! longer than it wants to, whatever the others do.
+//! longer than it wants to, whatever the others do. Room that others leave meanwhile serves as well as a dial.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::connection::{Connection, Lease, Shape};
 use super::connector::{ConnectError, Connector};
@@ -20,7 +20,7 @@ const MAX_CONNECTIONS: usize = 4096;
 /// driven by one task, and one task uses one core.
 const SHARE_ABOVE: usize = 16;
 /// For name resolution, TCP, TLS and the HTTP handshake together.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a server counts as one that may have just started.
@@ -31,6 +31,8 @@ pub(super) struct Pool {
     shape: Shape,
     connections: Mutex<Vec<Arc<Connection>>>,
     dialing: Mutex<Dialing>,
+    /// Told when a stream of one of the connections has ended.
+    freed: Arc<Notify>,
     /// How many connections to spread light load over.
     spread: usize,
     /// Until when kube-apiserver's word that it knows the proxy holds.
@@ -64,6 +66,7 @@ impl Pool {
             shape,
             connections: Mutex::default(),
             dialing: Mutex::default(),
+            freed: Arc::default(),
             spread: std::thread::available_parallelism().map_or(1, usize::from),
             known_until: Mutex::default(),
         })
@@ -86,7 +89,10 @@ impl Pool {
                 }
                 Found::Nothing => self.dial(),
             };
-            let finished = tokio::time::timeout_at(deadline.into(), dial.wait_for(Option::is_some)).await;
+            let finished = tokio::select! {
+                finished = tokio::time::timeout_at(deadline.into(), dial.wait_for(Option::is_some)) => finished,
+                () = self.freed.notified() => continue,
+            };
             let outcome = match finished {
                 // The dial's task always says how it ended, unless the runtime stops.
                 Ok(outcome) => outcome.ok().and_then(|outcome| outcome.clone()),
@@ -171,14 +177,14 @@ impl Pool {
         let io = self.connector.connect(&[b"h2", b"http/1.1"]).await?;
         let failed = |source| ConnectError::Protocol { authority: self.connector.authority().to_owned(), source };
         if io.get_ref().1.alpn_protocol() == Some(b"h2") {
-            let connection = Connection::h2(io, self.shape, generation).await.map_err(failed)?;
+            let connection = Connection::h2(io, self.shape, generation, self.freed.clone()).await.map_err(failed)?;
             connection.ok_or_else(|| self.timed_out())
         } else {
-            Connection::h1(io, generation).await.map_err(failed)
+            Connection::h1(io, generation, self.freed.clone()).await.map_err(failed)
         }
     }
 
-    fn timed_out(&self) -> ConnectError {
+    pub(super) fn timed_out(&self) -> ConnectError {
         ConnectError::TimedOut { authority: self.connector.authority().to_owned(), seconds: DIAL_TIMEOUT.as_secs() }
     }
 

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 
 use super::connection::{Lease, Sent};
 use super::connector::ConnectError;
-use super::pool::Pool;
+use super::pool::{DIAL_TIMEOUT, Pool};
 use crate::body::{RequestBody, UpstreamBody};
 
 /// How long a request waits for a kube-apiserver that cannot be reached: longer than its restart takes.
@@ -180,7 +180,7 @@ impl<'pool> Exchange<'pool> {
             return Ok(Line::Shared(self.pool.lease(deadline).await?));
         }
         loop {
-            match own_connection(self.pool).await {
+            match own_connection(self.pool, deadline).await {
                 Ok(sender) => return Ok(Line::ItsOwn(tokio::sync::Mutex::new(sender))),
                 Err(error) if error.is_hopeless() || Instant::now() + self.pause >= deadline => {
                     return Err(Arc::new(error).into());
@@ -300,6 +300,8 @@ impl<'pool> Exchange<'pool> {
             Some(again) if self.repeats <= MAX_REPEATS && (repeatable.when_broken || is_unprocessed(&error)) => {
                 Ok(Next::Again(Box::new(again)))
             }
+            // Not carried out, but the body is gone: whoever has it may try again.
+            _ if is_unprocessed(&error) => Err(SendError::Unsent(error)),
             _ => Err(SendError::Failed(error)),
         }
     }
@@ -335,9 +337,12 @@ fn is_about_the_proxy(status: &[u8]) -> bool {
     String::from_utf8_lossy(status).contains(" cannot impersonate")
 }
 
-async fn own_connection(pool: &Pool) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+async fn own_connection(pool: &Pool, until: Instant) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
     let connector = pool.connector();
-    let io = connector.connect(&[b"http/1.1"]).await?;
+    // A server may take the connection and then say nothing.
+    let until = until.min(Instant::now() + DIAL_TIMEOUT);
+    let connecting = tokio::time::timeout_at(until.into(), connector.connect(&[b"http/1.1"])).await;
+    let io = connecting.unwrap_or_else(|_elapsed| Err(pool.timed_out()))?;
     let authority = connector.authority().to_owned();
     let (sender, driver) =
         http1::handshake(TokioIo::new(io)).await.map_err(|source| ConnectError::Protocol { authority, source })?;

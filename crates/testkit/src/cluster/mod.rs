@@ -3,10 +3,12 @@
 
 mod binaries;
 mod kubeconfig;
+mod ports;
 mod process;
 mod start;
 
 pub use binaries::{Binaries, built_dir, own_binary, workspace_root};
 pub use kubeconfig::{Kubeconfig, UserAuth};
+pub use ports::free_port;
 pub use process::Process;
-pub use start::{Cluster, Parts, free_port};
+pub use start::{Cluster, Parts};

@@ -126,7 +126,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         if matches!(self.guard.try_wait(), Ok(None)) {
             self.signal("KILL");
-            let _closes_the_pipe = self.guard.stdin.take();
+            // Closes the pipe, whereupon the guard kills it: its process id may be gone with its directory.
+            drop(self.guard.stdin.take());
             let _reaped = self.guard.wait();
         }
     }

@@ -1,7 +1,6 @@
 //! Starting the parts in order, each as soon as what it needs answers.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use anyhow::{Context, bail};
 
 use super::binaries::{Binaries, workspace_root};
 use super::kubeconfig::{Kubeconfig, UserAuth};
+use super::ports::free_port;
 use super::process::Process;
 use crate::ca::Ca;
 
@@ -375,12 +375,4 @@ fn succeeded(output: Output, args: &[&str]) -> anyhow::Result<String> {
         bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     String::from_utf8(output.stdout).context("kubectl wrote something that is not UTF-8")
-}
-
-/// A port that was free a moment ago, for programs that cannot choose one themselves and say which.
-///
-/// # Errors
-/// If the system has none.
-pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
