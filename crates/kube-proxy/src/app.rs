@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use identity::{Fault, IssuerConfig, ReservedGroups};
 use runtime::log_limit::LogLimit;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +18,7 @@ use crate::options::{AppSettings, IssuerSource, OidcSettings, ServingSettings, S
 use crate::probe::{self, Readiness};
 use crate::reviews::Reviewer;
 use crate::rights::{self, Needs};
+use crate::serving::listen::{BindError, listen};
 use crate::serving::tls::{Certificates, TlsError};
 use crate::serving::{self, Counters, Limits, Server};
 use crate::stack::{Behaviour, CLIENT_IP_EXTRA, Stack};
@@ -60,13 +59,8 @@ pub enum StartError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<StartError>),
     /// A port cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
 }
 
 fn list(faults: &[Fault]) -> String {
@@ -121,16 +115,19 @@ pub async fn start(settings: Settings, stop: CancellationToken) -> Result<Runnin
     let configs = faults.take(issuer_configs(&settings.oidc));
     let pools = faults.take(pools(&settings));
     let serving = faults.take(serving_tls(&settings.serving));
-    let listener = faults.take(bind(&settings.serving));
+    let listener = faults.take(listen(settings.serving.bind, settings.serving.permit_port_sharing));
     let probe_listener = faults.take(listen(probe_bind, false));
-    let (Some(configs), Some(pools), Some((certificates, tls)), Some(listener), Some(probe_listener)) =
-        (configs, pools, serving, listener, probe_listener)
+    let (
+        Some(configs),
+        Some(pools),
+        Some((certificates, tls)),
+        Some((listener, address)),
+        Some((probe_listener, probe_address)),
+    ) = (configs, pools, serving, listener, probe_listener)
     else {
         return Err(faults.into_error());
     };
     let (impersonating, credentialless) = pools;
-    let address = local(&listener, settings.serving.bind)?;
-    let probe_address = local(&probe_listener, probe_bind)?;
 
     // Nothing can fail from here on.
     let extra = settings.app.extra_user_headers.clone();
@@ -221,8 +218,8 @@ impl Running {
 struct Faults(Vec<StartError>);
 
 impl Faults {
-    fn take<T>(&mut self, outcome: Result<T, StartError>) -> Option<T> {
-        outcome.map_err(|error| self.0.push(error)).ok()
+    fn take<T>(&mut self, outcome: Result<T, impl Into<StartError>>) -> Option<T> {
+        outcome.map_err(|error| self.0.push(error.into())).ok()
     }
 
     fn into_error(mut self) -> StartError {
@@ -369,44 +366,4 @@ async fn sweep(impersonating: Impersonating, credentialless: Credentialless, sto
         impersonating.sweep(UPSTREAM_IDLE);
         credentialless.sweep(UPSTREAM_IDLE);
     }
-}
-
-fn bind(serving: &ServingSettings) -> Result<TcpListener, StartError> {
-    listen(serving.bind, serving.permit_port_sharing)
-}
-
-/// Listens; `[::]` means both families, and `0.0.0.0` on a host without IPv6.
-fn listen(address: SocketAddr, share_port: bool) -> Result<TcpListener, StartError> {
-    let failed = |address| move |source| StartError::Bind { address, source };
-    match try_listen(address, share_port) {
-        Err(error) if address.ip().is_unspecified() && address.is_ipv6() && is_no_ipv6(&error) => {
-            let v4 = SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), address.port());
-            try_listen(v4, share_port).map_err(failed(v4))
-        }
-        listening => listening.map_err(failed(address)),
-    }
-}
-
-fn is_no_ipv6(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::Unsupported | std::io::ErrorKind::AddrNotAvailable)
-        || error.raw_os_error() == Some(97) // EAFNOSUPPORT has no ErrorKind
-}
-
-fn try_listen(address: SocketAddr, share_port: bool) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        socket.set_only_v6(false)?;
-    }
-    // As Go and every server does it: a restart need not wait for connections in TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    if share_port {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn local(listener: &TcpListener, wanted: SocketAddr) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::Bind { address: wanted, source })
 }

@@ -28,4 +28,5 @@ mod upstream;
 
 pub use app::{Running, StartError, start};
 pub use serving::Counters;
+pub use serving::listen::BindError;
 pub use upstream::{ConnectError, Credential, CredentialError, Pem, UpstreamTls};

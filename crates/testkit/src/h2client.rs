@@ -1,7 +1,5 @@
 //! One HTTP/2 connection with a bearer token, for tests that need many streams on it.
 
-use std::sync::Arc;
-
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Request, Response, header};
@@ -9,9 +7,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
+
+use crate::client;
 
 /// The connection.
 #[derive(Clone)]
@@ -27,20 +24,7 @@ impl H2Client {
     /// # Errors
     /// If there is no HTTP/2 server whose certificate `ca_pem` vouches for.
     pub async fn connect(port: u16, ca_pem: &str, token: &str) -> anyhow::Result<Self> {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-            roots.add(certificate?)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
-        tcp.set_nodelay(true)?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let tls = connector.connect(ServerName::try_from("localhost")?, tcp).await?;
+        let tls = client::tls(port, ca_pem, "h2").await?;
         if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
             bail!("the server does not speak HTTP/2");
         }

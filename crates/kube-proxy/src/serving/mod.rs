@@ -4,6 +4,7 @@
 mod connection;
 mod guests;
 mod io;
+pub(crate) mod listen;
 pub(crate) mod tls;
 
 use std::net::{IpAddr, SocketAddr};
