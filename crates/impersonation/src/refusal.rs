@@ -117,9 +117,8 @@ impl StripRefusal {
             Self::MalformedToken => {
                 "the bearer token is malformed: is there a line break or a quotation mark in it?".to_owned()
             }
-            Self::Connect | Self::Target(_) => {
-                format!("{self} is not served: this is a Kubernetes API, not an HTTP proxy")
-            }
+            Self::Connect => "CONNECT is not served: this is a Kubernetes API, not an HTTP proxy".to_owned(),
+            Self::Target(_) => format!("{self}: this is a Kubernetes API"),
             Self::NoUser => format!("{self}: add --as"),
             Self::Value { .. } | Self::ExtraKey { .. } => format!("{self}: it cannot be impersonated"),
             other => other.to_string(),
@@ -129,7 +128,7 @@ impl StripRefusal {
 
 /// The beginning of what a client sent, for a message: names may be as long as all headers together.
 pub(crate) fn shown(text: &str) -> String {
-    const LONGEST: usize = 100;
+    const LONGEST: usize = 250;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

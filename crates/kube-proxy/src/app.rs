@@ -2,7 +2,7 @@
 //! disk is taken up while it runs, and a stop is orderly.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -274,7 +274,7 @@ fn issuer_configs(oidc: &OidcSettings) -> Result<Vec<(IssuerConfig, Source)>, St
     };
     match &oidc.issuers {
         IssuerSource::Flags(flags) => {
-            let ca_pem = flags.ca_file.as_ref().map(read).transpose()?;
+            let ca_pem = flags.ca_file.as_deref().map(read).transpose()?;
             let config = identity::from_flags(&flags.to_rules_input(ca_pem), &reserved).map_err(StartError::Faults)?;
             let source = source(&config, flags.ca_file.clone().map(Ca::File));
             Ok(vec![(config, source)])
@@ -294,8 +294,8 @@ fn issuer_configs(oidc: &OidcSettings) -> Result<Vec<(IssuerConfig, Source)>, St
     }
 }
 
-fn read(path: &PathBuf) -> Result<String, StartError> {
-    std::fs::read_to_string(path).map_err(|source| StartError::File { path: path.clone(), source })
+fn read(path: &Path) -> Result<String, StartError> {
+    runtime::files::read_text(path).map_err(|source| StartError::File { path: path.to_owned(), source })
 }
 
 fn watch_files(

@@ -2,6 +2,8 @@
 //! only when the other side has room, so a 100 MB list holds one flow-control window of memory.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -33,7 +35,18 @@ pub(crate) enum RequestBody {
     /// A body of the proxy's own (a review).
     Own(Option<Bytes>),
     /// The client's body, streamed.
-    Streamed(Incoming, Ending),
+    Streamed(Incoming, Ending, ClientBody),
+}
+
+/// Tells of the client's body when it is somewhere in the connection to kube-apiserver: whose failure it was.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientBody(Arc<AtomicBool>);
+
+impl ClientBody {
+    /// Whether the client did not bring its body to an end.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether a body that just stops may be taken for whole. hyper takes a stream that the other side reset with NO_ERROR
@@ -55,9 +68,11 @@ impl Ending {
 
 impl RequestBody {
     /// The client's body; one that has already ended is [`RequestBody::Empty`].
-    pub(crate) fn from_client(body: Incoming, version: Version) -> Self {
+    pub(crate) fn from_client(body: Incoming, version: Version) -> (Self, ClientBody) {
         let ending = if version == Version::HTTP_2 { Ending::Said } else { Ending::Any };
-        if body.is_end_stream() { Self::Empty } else { Self::Streamed(body, ending) }
+        let told = ClientBody::default();
+        let body = if body.is_end_stream() { Self::Empty } else { Self::Streamed(body, ending, told.clone()) };
+        (body, told)
     }
 
     /// A body of the proxy's own, which has no effect at kube-apiserver: it asks.
@@ -87,13 +102,21 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed(incoming, ending) => loop {
+            Self::Streamed(incoming, ending, told) => loop {
                 match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
                     // RFC 9110 section 6.5.1: trailers may be discarded. A client's trailers are, for they could
                     // name a header that was stripped.
                     Some(Ok(frame)) if !frame.is_data() => {}
-                    Some(polled) => return Poll::Ready(Some(polled.map_err(BodyError::from))),
-                    None => return Poll::Ready(ending.check(incoming)),
+                    polled => {
+                        let polled = match polled {
+                            Some(polled) => Some(polled.map_err(BodyError::from)),
+                            None => ending.check(incoming),
+                        };
+                        if matches!(polled, Some(Err(_))) {
+                            told.0.store(true, Ordering::Relaxed);
+                        }
+                        return Poll::Ready(polled);
+                    }
                 }
             },
         }
@@ -103,7 +126,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty | Self::Own(None) => true,
             Self::Own(Some(_)) => false,
-            Self::Streamed(incoming, _) => incoming.is_end_stream(),
+            Self::Streamed(incoming, ..) => incoming.is_end_stream(),
         }
     }
 
@@ -111,7 +134,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty | Self::Own(None) => SizeHint::with_exact(0),
             Self::Own(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Streamed(incoming, _) => incoming.size_hint(),
+            Self::Streamed(incoming, ..) => incoming.size_hint(),
         }
     }
 }

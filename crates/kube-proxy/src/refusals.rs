@@ -110,11 +110,25 @@ pub(crate) fn passthrough(why_not_ours: &AuthenticationError, review: &ReviewErr
     }
 }
 
+/// A request whose own body broke off. `how` is the operator's word on it.
+pub(crate) fn client_body(how: &SendError) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        format!("the client's body broke off ({how})"),
+        "the request's body broke off or is malformed",
+    )
+}
+
 /// kube-apiserver cannot be reached, or does not take the proxy.
 pub(crate) fn upstream(error: &SendError) -> Refusal {
     match error {
         SendError::Connect(_) => {
-            Refusal::unavailable(error.to_string(), "the proxy cannot reach kube-apiserver; try again in a moment")
+            // Without Retry-After: it was waited for already, and clients would wait as long again ten times.
+            Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                error.to_string(),
+                "the proxy cannot reach kube-apiserver; try again in a moment",
+            )
         }
         SendError::Failed(_) => Refusal::new(
             StatusCode::BAD_GATEWAY,

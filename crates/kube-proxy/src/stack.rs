@@ -133,12 +133,15 @@ impl Stack {
         if stripped.upgrade {
             return self.upgrade(connection, outbound, on_upgrade).await;
         }
-        let body = RequestBody::from_client(body, version);
+        let (body, client_body) = RequestBody::from_client(body, version);
         let (response, lease) = match outbound {
             Outbound::Impersonated(request) => self.impersonating.send(request, body).await,
             Outbound::Passthrough(request) => self.credentialless.send(request, body).await,
         }
-        .map_err(|error| refusals::upstream(&error))?;
+        .map_err(|error| match client_body.has_failed() {
+            true => refusals::client_body(&error),
+            false => refusals::upstream(&error),
+        })?;
         let ending = match response.version() {
             Version::HTTP_2 => Ending::Said,
             _ => Ending::Any,

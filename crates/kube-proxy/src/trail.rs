@@ -45,17 +45,25 @@ impl Trail {
     fn user(&self) -> Option<&str> {
         match &self.who {
             Who::Nobody => None,
-            Who::Proved(user) => Some(user.identity.username()),
-            Who::Reviewed(name) => Some(name),
+            Who::Proved(user) => Some(cut(user.identity.username())),
+            Who::Reviewed(name) => Some(cut(name)),
         }
     }
 
-    /// Without the query, which may hold what a user typed; and no longer than a line may be.
-    fn path(&self) -> &str {
-        const LONGEST: usize = 300;
-        let path = self.uri.path();
-        path.char_indices().nth(LONGEST).map_or(path, |(end, _)| path.get(..end).unwrap_or_default())
+    fn wants_to_be(&self) -> Option<&str> {
+        self.wants_to_be.as_deref().map(cut)
     }
+
+    /// Without the query, which may hold what a user typed.
+    fn path(&self) -> &str {
+        cut(self.uri.path())
+    }
+}
+
+/// The beginning of what a client sent: whatever it is, a line has its bound.
+pub(crate) fn cut(text: &str) -> &str {
+    const LONGEST: usize = 300;
+    text.char_indices().nth(LONGEST).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
 
 /// Writes the lines, and not more of them than anybody can read: clients cause them.
@@ -78,10 +86,10 @@ impl TrailLog {
     pub(crate) fn forwarded(&self, trail: &Trail, status: StatusCode) {
         tracing::debug!(
             client = %trail.client,
-            method = %trail.method,
+            method = cut(trail.method.as_str()),
             path = trail.path(),
             user = trail.user(),
-            wants_to_be = trail.wants_to_be,
+            wants_to_be = trail.wants_to_be(),
             code = status.as_u16(),
             milliseconds = u64::try_from(trail.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             "forwarded a request"
@@ -94,13 +102,13 @@ impl TrailLog {
         let limit = if is_ours { &self.failed } else { &self.refused };
         let Some(left_out) = limit.admit(Instant::now()) else { return };
         let left_out = (left_out > 0).then_some(left_out);
-        let (client, code, reason) = (trail.client, refusal.code.as_u16(), &refusal.operator);
-        let (method, path, user, wants_to_be) =
-            (&trail.method, trail.path(), trail.user(), trail.wants_to_be.as_deref());
+        let (client, code, reason) = (trail.client, refusal.code.as_u16(), cut(&refusal.operator));
+        let (method, path) = (cut(trail.method.as_str()), trail.path());
+        let (user, wants_to_be) = (trail.user(), trail.wants_to_be());
         if is_ours {
-            tracing::warn!(%client, %method, path, user, wants_to_be, code, %reason, left_out, "could not forward a request");
+            tracing::warn!(%client, method, path, user, wants_to_be, code, %reason, left_out, "could not forward a request");
         } else {
-            tracing::info!(%client, %method, path, user, wants_to_be, code, %reason, left_out, "refused a request");
+            tracing::info!(%client, method, path, user, wants_to_be, code, %reason, left_out, "refused a request");
         }
     }
 }

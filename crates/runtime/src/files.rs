@@ -5,7 +5,8 @@
 //! these files are small.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -36,9 +37,39 @@ pub async fn on_change(
 async fn fingerprint(paths: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in paths {
-        tokio::fs::read(path).await.ok().hash(&mut hasher);
+        let path = path.clone();
+        let content = tokio::task::spawn_blocking(move || read(&path).ok()).await;
+        content.unwrap_or_default().hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// No file that configures a server is larger.
+const LARGEST: u64 = 4 << 20;
+
+/// What a file says, if it is a regular one of at most 4 MiB: to read a device may never end, and a pipe may never begin.
+///
+/// # Errors
+/// What the system says, or which of the two it is.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?;
+    if !kind.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    Ok(content)
+}
+
+/// The same, as text.
+///
+/// # Errors
+/// Also if it is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|_invalid| io::Error::other("it is not UTF-8 text"))
 }
 
 #[cfg(test)]

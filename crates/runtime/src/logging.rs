@@ -26,7 +26,8 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, verbosity: u8, filter: Option<&str>) -> Lines {
     let directives = filter.map_or_else(|| default_directives(verbosity), str::to_owned);
     let filter = EnvFilter::builder().parse_lossy(directives);
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let builder = tracing_appender::non_blocking::NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES);
+    let (writer, guard) = builder.finish(std::io::stderr());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_timer(SystemTime);
     let _already_started = match format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
@@ -39,6 +40,9 @@ pub fn init(format: LogFormat, verbosity: u8, filter: Option<&str>) -> Lines {
 #[derive(Debug)]
 pub struct Lines(#[expect(dead_code, reason = "dropping it is its use")] WorkerGuard);
 
+/// Lines that wait to be written; a line has at most a few kilobytes.
+const BUFFERED_LINES: usize = 8192;
+
 const OWN_CRATES: [&str; 5] = ["keywayd", "kube_proxy", "identity", "impersonation", "runtime"];
 
 fn default_directives(verbosity: u8) -> String {
@@ -49,6 +53,10 @@ fn default_directives(verbosity: u8) -> String {
     };
     let libraries = if verbosity > 7 { "debug" } else { "warn" };
     let mut directives = libraries.to_owned();
+    if verbosity <= 7 {
+        // h2 warns of what clients do, as often as they do it.
+        directives.push_str(",h2=error,hyper=error");
+    }
     for name in OWN_CRATES {
         directives.push_str(&format!(",{name}={own}"));
     }

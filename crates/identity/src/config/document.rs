@@ -48,7 +48,8 @@ impl<'a> Found<&'a str> {
 
 /// Parses a YAML document, of which JSON is a part; duplicate keys are an error.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+    // The parser shows the lines around a mistake, and advises programmers.
+    serde_saphyr::from_str(text).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 impl<'a> Section<'a> {

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::{Resource, ReviewQuestion};
+use crate::refusal::shown;
 
 /// One part of a wish that kube-apiserver did not allow: HTTP 403 with the reason `Forbidden`. `Display` is for
 /// operators.
@@ -26,20 +27,20 @@ impl Denied {
     #[must_use]
     pub fn client_message(&self) -> String {
         let resource = &self.question.resource;
-        let (kind, group, name) = (self.kind(), self.group(), self.name());
+        let (kind, group, name) = (self.kind(), self.group(), shown(self.name()));
         let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let scope = match resource {
             Resource::ServiceAccount { namespace, .. } => format!("in the namespace {}", quoted(namespace)),
             _ => "at the cluster scope".to_owned(),
         };
         let subresource = match resource {
-            Resource::Extra { key, .. } => format!("/{key}"),
+            Resource::Extra { key, .. } => format!("/{}", shown(key)),
             _ => String::new(),
         };
         let user = quoted(&self.question.requester.user);
         let path = quoted(&format!("{kind}{subresource}"));
         let cannot = format!("User {user} cannot impersonate resource {path} in API group {} {scope}", quoted(group));
-        let forbidden = format!("{qualified} {} is forbidden: {}", quoted(name), without_html(&cannot));
+        let forbidden = format!("{qualified} {} is forbidden: {}", quoted(&name), without_html(&cannot));
         if self.reason.is_empty() { forbidden } else { format!("{forbidden}: {}", self.reason) }
     }
 

@@ -89,7 +89,7 @@ impl Source {
             None => runtime::trust::host_roots(),
             Some(Ca::Inline(pem)) => runtime::trust::roots_from_pem(pem.as_bytes()),
             Some(Ca::File(path)) => {
-                let pem = std::fs::read(path).map_err(|error| unreadable(path, error))?;
+                let pem = runtime::files::read(path).map_err(|error| unreadable(path, error))?;
                 runtime::trust::roots_from_pem(&pem)
             }
         };
@@ -100,8 +100,8 @@ impl Source {
         let tls = match &self.client {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
-                let cert_pem = std::fs::read(cert).map_err(|error| unreadable(cert, error))?;
-                let key_pem = std::fs::read(key).map_err(|error| unreadable(key, error))?;
+                let cert_pem = runtime::files::read(cert).map_err(|error| unreadable(cert, error))?;
+                let key_pem = runtime::files::read(key).map_err(|error| unreadable(key, error))?;
                 let chain = CertificateDer::pem_slice_iter(&cert_pem).collect::<Result<Vec<_>, _>>();
                 let chain = chain.map_err(|error| bad(&error))?;
                 let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| bad(&error))?;

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use fetch::{Ca, Source};
 use keyring::Keyring;
 
+use crate::trail::cut;
+
 /// Verified tokens remembered at once; beyond that the least used are forgotten and would be verified again.
 const CACHE_CAPACITY: usize = 16 * 1024;
 
@@ -36,7 +38,7 @@ pub(crate) enum AuthenticationError {
     Rejected(#[from] Rejection),
     #[error("the token is no JWT: {0}")]
     Opaque(Rejection),
-    #[error("the token is of the issuer {0:.200?}, which is not configured")]
+    #[error("the token is of the issuer {0:?}, which is not configured")]
     UnknownIssuer(String),
     #[error("the keys of the issuer {0:?} could not be fetched yet")]
     NoKeys(String),
@@ -148,7 +150,7 @@ impl Issuers {
             }
         })?;
         let issuer = issuers.iter().find(|issuer| issuer.url == named);
-        let issuer = issuer.ok_or(AuthenticationError::UnknownIssuer(named))?;
+        let issuer = issuer.ok_or_else(|| AuthenticationError::UnknownIssuer(cut(&named).to_owned()))?;
         let keys = match issuer.keyring.keys() {
             Some(keys) => keys,
             None => {

@@ -45,6 +45,10 @@ pub(super) fn load(explicit: Option<&Path>, host: &Host<'_>, faults: &mut Vec<Fa
         if explicit.is_none() && !path.exists() {
             continue;
         }
+        if path.exists() && !path.is_file() {
+            faults.push(fault(at(explicit, &path), "is not a regular file"));
+            continue;
+        }
         match Kubeconfig::read_from(&path) {
             Ok(content) => files.push(File { path, content }),
             Err(error) => faults.push(fault(at(explicit, &path), unusable(&error))),

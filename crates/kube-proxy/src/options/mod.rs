@@ -71,15 +71,12 @@ impl Host<'static> {
     /// This machine and this process.
     #[must_use]
     pub fn this() -> Self {
-        Self { env: &|name| std::env::var(name).ok(), readable: &readable, read: &|path| std::fs::read_to_string(path) }
+        Self { env: &|name| std::env::var(name).ok(), readable: &readable, read: &runtime::files::read_text }
     }
 }
 
 fn readable(path: &Path) -> io::Result<()> {
-    if std::fs::File::open(path)?.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok(())
+    runtime::files::read(path).map(|_content| ())
 }
 
 /// Why there is nothing to run after the command line was parsed.

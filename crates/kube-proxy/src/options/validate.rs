@@ -155,8 +155,10 @@ fn oidc(values: &mut Values<'_>, invoked_as: InvokedAs) -> OidcSettings {
             if let Some(text) = values.content(&file)
                 && let Err(faults) = identity::parse_authentication_config(&text, &ReservedGroups::default())
             {
-                let at = |fault: Fault| Fault { path: format!("{}: {}", file.display(), fault.path), ..fault };
-                values.faults.extend(faults.into_iter().map(at));
+                values.faults.extend(faults.into_iter().map(|fault| Fault {
+                    path: "--authentication-config".to_owned(),
+                    reason: format!("{}: {fault}", file.display()),
+                }));
             }
             IssuerSource::AuthenticationConfig(file)
         }

@@ -42,7 +42,7 @@ async fn a_server_that_never_answers_tls_is_a_503_in_time_and_forgiven_at_once()
     assert_eq!(upgrade.unwrap().status, 503);
     assert!(began.elapsed() > Duration::from_secs(5), "a restart of kube-apiserver is waited for");
     for answer in [one.unwrap(), two.unwrap()] {
-        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(answer.header("retry-after"), "", "it was waited for already");
         let status = status_of(answer).await;
         assert_eq!((&status["code"], &status["reason"]), (&503.into(), &"ServiceUnavailable".into()));
     }

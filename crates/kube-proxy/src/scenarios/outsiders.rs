@@ -96,3 +96,37 @@ async fn places_that_outsiders_hold_are_there_for_users() {
         drop((first, second));
     }
 }
+
+#[tokio::test]
+async fn places_that_a_user_does_not_use_are_there_for_others() {
+    let world = World::start(&["--max-connections=20"], |exchange| async { exchange.ok("done").await }).await;
+    let mut hoard = Vec::new();
+    for _ in 0..PLACES {
+        let mut one = within("a place", SOON, Client::connect(Protocol::H2, world.port, world.ca())).await.unwrap();
+        let answer = within("an answer", SOON, one.send(world.get_request("/api"))).await.unwrap();
+        answer.whole().await.unwrap();
+        hoard.push(one);
+    }
+    let mut other = within("a place", SOON, Client::connect(Protocol::H1, world.port, world.ca())).await.unwrap();
+    let answer = within("an answer", SOON, other.send(world.get_request("/api"))).await.unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn no_line_of_the_log_is_as_long_as_a_client_likes() {
+    let world = World::start(&[], |exchange| async { exchange.ok("done").await }).await;
+    let long = "U".repeat(50_000);
+    let mut client = world.wire().await;
+    client.send(format!("{long} /x HTTP/1.1\r\nHost: x\r\n\r\n")).await.unwrap();
+    assert_eq!(within("a refusal", SOON, client.response()).await.unwrap().status, 401);
+    let of_another_issuer = world.jane().claim("iss", format!("https://{long}").into()).sign();
+    let mut client = world.wire().await;
+    let request = format!("GET /{long} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {of_another_issuer}\r\n\r\n");
+    client.send(request).await.unwrap();
+    assert_eq!(within("a refusal", SOON, client.response()).await.unwrap().status, 401);
+    eventually("both are logged", SOON, || (world.log.text().matches("refused a request").count() == 2).then_some(()))
+        .await;
+    for line in world.log.text().lines() {
+        assert!(line.len() < 2000, "{} characters", line.len());
+    }
+}

@@ -2,9 +2,9 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use testkit::apiserver::{Settings, answer_reviews};
+use testkit::apiserver::{BodyEnd, Settings, answer_reviews};
 use testkit::client::Protocol;
-use testkit::poll::within;
+use testkit::poll::{eventually, within};
 
 use super::world::{SOON, World, status_of};
 
@@ -70,4 +70,33 @@ async fn a_review_that_is_no_answer_lets_nobody_be_another() {
         assert_eq!(answered.status, 403, "{answer:?}");
         assert_eq!(world.apiserver.seen_at("/api/v1/x").len(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_body_that_the_client_breaks_off_is_not_held_against_kube_apiserver() {
+    let world = World::start(&[], |mut exchange| async {
+        exchange.body().await;
+        exchange.ok("done").await;
+    })
+    .await;
+    let bearer = world.bearer_line();
+    let mut malformed = world.wire().await;
+    let head =
+        format!("POST /api/v1/x HTTP/1.1\r\nHost: x\r\n{bearer}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\nzz\r\n");
+    malformed.send(head).await.unwrap();
+    let answer = within("an answer", SOON, malformed.response()).await.unwrap();
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    let mut gone = world.wire().await;
+    gone.send(format!("POST /api/v1/y HTTP/1.1\r\nHost: x\r\n{bearer}Content-Length: 1000\r\n\r\n{{")).await.unwrap();
+    eventually("the server has its beginning", SOON, || {
+        (!world.apiserver.seen_at("/api/v1/y").is_empty()).then_some(())
+    })
+    .await;
+    drop(gone);
+    eventually("the server has seen it break off", SOON, || {
+        (world.apiserver.seen_at("/api/v1/y").first()?.end == BodyEnd::Broken).then_some(())
+    })
+    .await;
+    world.a_moment().await;
+    assert_eq!(world.log.lines("WARN", ""), Vec::<String>::new());
 }

@@ -73,7 +73,9 @@ impl Connection {
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.guest.set_busy(true);
+        }
         self.heard.store(false, Ordering::Relaxed);
         InFlight(self.clone())
     }
@@ -101,7 +103,9 @@ impl Drop for Unanswered<'_> {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::Relaxed);
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.guest.set_busy(false);
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Counters {
     pub handshake_failures: AtomicU64,
     /// PROXY headers that were missing or malformed.
     pub proxy_header_failures: AtomicU64,
-    /// Connections on which nobody had proved anything, closed to make room for others.
+    /// Connections without a request, closed to make room for others.
     pub evicted: AtomicU64,
 }
 
@@ -109,9 +109,9 @@ pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-/// Every place is taken: whoever has proved nothing for the longest time goes.
+/// Every place is taken: the connection that can best be done without goes.
 fn make_room(server: &Server, guests: &Guests) {
-    let evicted = guests.evict_oldest();
+    let evicted = guests.evict();
     server.counters.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
     if let Some(left_out) = server.log_limit.admit(Instant::now()) {
         let max = server.limits.max_connections;
@@ -122,7 +122,7 @@ fn make_room(server: &Server, guests: &Guests) {
 async fn serve(server: Arc<Server>, tcp: TcpStream, peer: SocketAddr, guest: Arc<Guest>, place: OwnedSemaphorePermit) {
     tokio::select! {
         () = serve_guest(&server, tcp, peer, guest.clone(), place) => {}
-        () = guest.evicted() => tracing::debug!(%peer, "closed a connection that had proved nothing, to make room"),
+        () = guest.evicted() => tracing::debug!(%peer, "closed a connection to make room"),
     }
 }
 

@@ -173,7 +173,7 @@ fn certified(files: &KeyPairFiles, provider: &CryptoProvider) -> Result<Arc<Cert
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+    runtime::files::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
 }
 
 /// The DNS names of a certificate: the subject alternative names, else the common name.
@@ -213,15 +213,20 @@ fn self_signed_names(bind: IpAddr) -> Vec<String> {
 /// memory, with a warning: clients that pin it must then be told anew at every start.
 fn self_signed_on_disk(files: &KeyPairFiles, names: &[String], provider: &CryptoProvider) -> Result<Source, TlsError> {
     if files.certificate.exists() && files.key.exists() {
-        return Ok(Source::Files(files.clone()));
+        match certified(files, provider) {
+            Ok(_usable) => return Ok(Source::Files(files.clone())),
+            Err(error) => {
+                tracing::warn!(%error, "the self-signed certificate of an earlier start cannot be used; making a new one")
+            }
+        }
     }
     let (cert, key) = self_signed(names).map_err(TlsError::SelfSigned)?;
     let written = files
         .certificate
         .parent()
         .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| write_private(&files.key, &key.serialize_pem()))
-        .and_then(|()| std::fs::write(&files.certificate, cert.pem()));
+        .and_then(|()| replace(&files.key, 0o600, &key.serialize_pem()))
+        .and_then(|()| replace(&files.certificate, 0o644, &cert.pem()));
     match written {
         Ok(()) => {
             let certificate = files.certificate.display();
@@ -249,11 +254,24 @@ fn self_signed(names: &[String]) -> Result<(rcgen::Certificate, rcgen::KeyPair),
     Ok((params.self_signed(&key)?, key))
 }
 
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+/// Writes a file with these permissions, or leaves what was there: never a half of it, when the disk is full.
+fn replace(path: &Path, mode: u32, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
+    let fresh = path.with_extension("fresh");
+    let mut options = std::fs::OpenOptions::new();
+    let written = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&fresh)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&fresh, path));
+    if written.is_err() {
+        let _nothing_to_remove = std::fs::remove_file(&fresh);
+    }
+    written
 }
 
 #[cfg(test)]

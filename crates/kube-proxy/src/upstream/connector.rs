@@ -51,7 +51,7 @@ impl Pem {
     fn read(&self) -> Result<Vec<u8>, ConnectError> {
         match self {
             Self::Inline(bytes) => Ok(bytes.clone()),
-            Self::File(path) => std::fs::read(path)
+            Self::File(path) => runtime::files::read(path)
                 .map_err(|source| ConnectError::Configuration(format!("cannot read {}: {source}", path.display()))),
         }
     }

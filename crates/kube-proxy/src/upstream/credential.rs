@@ -65,7 +65,7 @@ impl CurrentCredential {
             Credential::None => return Ok(false),
             Credential::Token(token) => bearer(token.expose_secret(), "of the kubeconfig")?,
             Credential::TokenFile(path) => {
-                let text = std::fs::read_to_string(path)
+                let text = runtime::files::read_text(path)
                     .map_err(|source| CredentialError::Unreadable { path: path.clone(), source })?;
                 bearer(text.trim(), &format!("in {}", path.display()))?
             }

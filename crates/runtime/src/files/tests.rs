@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::on_change;
+use super::{on_change, read, read_text};
 
 #[tokio::test]
 async fn reports_a_change_a_disappearance_and_a_return_once_each() {
@@ -62,4 +62,22 @@ async fn what_could_not_be_used_is_tried_again() {
     assert_eq!((rx.recv().await, rx.recv().await), (Some(2), Some(3)));
     stop.cancel();
     task.await.unwrap();
+}
+
+#[test]
+fn only_regular_files_of_a_reasonable_size_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, "text").unwrap();
+    assert_eq!(read_text(&path).unwrap(), "text");
+    std::fs::write(&path, [0xff]).unwrap();
+    assert!(read_text(&path).unwrap_err().to_string().contains("UTF-8"));
+    std::fs::File::create(&path).unwrap().set_len(3 << 30).unwrap();
+    assert!(read(&path).unwrap_err().to_string().contains("larger"));
+    for special in ["/dev/zero", "/dev", "/nowhere"] {
+        assert!(read(special.as_ref()).is_err(), "{special}");
+    }
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(read(&pipe).unwrap_err().to_string().contains("regular"));
 }

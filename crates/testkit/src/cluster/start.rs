@@ -302,6 +302,8 @@ impl Cluster {
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake".into(),
             "--node-ip=127.0.0.1".into(),
             format!("--node-port={port}"),
+            // kwok renews the node's lease, or the node is taken for gone after a minute.
+            "--node-lease-duration-seconds=40".into(),
             format!("--server-address=127.0.0.1:{}", free_port()?),
         ];
         let program = self.binaries.path("kwok")?;

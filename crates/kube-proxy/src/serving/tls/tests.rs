@@ -220,3 +220,16 @@ fn a_directory_that_cannot_be_written_leaves_the_pair_in_memory() {
     assert!(certificates.files().is_empty());
     certificates.reload().unwrap();
 }
+
+#[test]
+fn half_a_pair_of_an_earlier_start_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = KeyPairFiles { certificate: dir.path().join("pair.crt"), key: dir.path().join("pair.key") };
+    let settings = settings(ServingCertificate::SelfSigned(files.clone()));
+    Certificates::new(&settings).unwrap();
+    // As a full disk left it.
+    std::fs::write(&files.certificate, "").unwrap();
+    Certificates::new(&settings).unwrap();
+    assert!(std::fs::read_to_string(&files.certificate).unwrap().contains("BEGIN CERTIFICATE"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "a temporary file was left");
+}
