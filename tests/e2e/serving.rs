@@ -247,3 +247,33 @@ fn tokens_of_the_cluster_pass_through_as_themselves() {
     let said = bare.kubectl(&world.token("admin@example.com", ADMIN)).refused(&["get", "namespaces"]);
     assert!(said.contains("logged in"), "{said}");
 }
+
+#[test]
+fn a_low_limit_on_open_files_is_raised_and_where_it_cannot_be_bounds_the_connections() {
+    let world = shared();
+    // The soft limit of a shell is 1024 by habit; the proxy takes what the hard one allows.
+    let started = |limits: &str| {
+        let script = world.dir.join("limited.sh");
+        std::fs::write(&script, format!("{limits}\nexec \"$@\"\n")).unwrap();
+        let (port, probe) = (testkit::cluster::free_port().unwrap(), testkit::cluster::free_port().unwrap());
+        let mut args = vec![script.display().to_string(), own_binary("keywayd").unwrap().display().to_string()];
+        args.extend(world.serving_flags(port, probe));
+        args.extend(world.issuer_flags());
+        let process =
+            testkit::cluster::Process::start(&world.dir, &format!("limited-{port}"), "/bin/sh".as_ref(), &args, &[])
+                .unwrap();
+        until("it is ready", || match crate::world::probe(probe, "/ready") {
+            Some((200, _)) => Ok(()),
+            other => Err(format!("{other:?} {}", process.log())),
+        });
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.pid().unwrap())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let values: Vec<String> = line.split_whitespace().skip(3).take(2).map(str::to_owned).collect();
+        (values, process.log())
+    };
+    let (limits, _) = started("ulimit -Sn 64");
+    assert_eq!(limits[0], limits[1], "the soft limit is not the hard one");
+    let (limits, log) = started("ulimit -Sn 500; ulimit -Hn 500");
+    assert_eq!(limits, ["500", "500"]);
+    assert!(log.contains("the hard limit on open files is too low for --max-connections"), "{log}");
+}

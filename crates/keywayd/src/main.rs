@@ -61,7 +61,7 @@ fn kube_proxy(invoked_as: InvokedAs, arguments: impl Iterator<Item = OsString>) 
             return ExitCode::from(exit.code());
         }
     };
-    let settings = match options.validate(invoked_as, &Host::this()) {
+    let mut settings = match options.validate(invoked_as, &Host::this()) {
         Ok(settings) => settings,
         Err(faults) => {
             for fault in faults {
@@ -73,6 +73,7 @@ fn kube_proxy(invoked_as: InvokedAs, arguments: impl Iterator<Item = OsString>) 
     runtime::crypto::install();
     let filter = std::env::var("RUST_LOG").ok();
     let _until_the_end = runtime::logging::init(settings.logging.format, settings.logging.verbosity, filter.as_deref());
+    fit_open_files(&mut settings);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = settings.app.worker_threads {
         builder.worker_threads(threads.get());
@@ -92,6 +93,26 @@ fn kube_proxy(invoked_as: InvokedAs, arguments: impl Iterator<Item = OsString>) 
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Files that are open beside connections, and some to spare.
+const OTHER_FILES: u64 = 256;
+
+/// Raises the limit on open files, and takes no more connections than it allows: one that cannot be accepted is worse
+/// than one that waits. A connection with an upgrade is two, and those to kube-apiserver are some more.
+fn fit_open_files(settings: &mut Settings) {
+    let Some(limit) = runtime::limits::raise_open_files() else { return };
+    let room = usize::try_from(limit.saturating_sub(OTHER_FILES) / 4 * 3).unwrap_or(usize::MAX).max(1);
+    let wanted = settings.serving.max_connections;
+    if wanted > room {
+        tracing::warn!(
+            limit,
+            wanted,
+            connections = room,
+            "the hard limit on open files is too low for --max-connections"
+        );
+        settings.serving.max_connections = room;
     }
 }
 
