@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use identity::{Fault, IssuerConfig, ReservedGroups};
+use identity::{Fault, IssuerConfig, OidcFlags, ReservedGroups};
 use runtime::log_limit::LogLimit;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -275,7 +275,8 @@ fn issuer_configs(oidc: &OidcSettings) -> Result<Vec<(IssuerConfig, Source)>, St
     match &oidc.issuers {
         IssuerSource::Flags(flags) => {
             let ca_pem = flags.ca_file.as_deref().map(read).transpose()?;
-            let config = identity::from_flags(&flags.to_rules_input(ca_pem), &reserved).map_err(StartError::Faults)?;
+            let oidc = OidcFlags { ca_pem, ..flags.oidc.clone() };
+            let config = identity::from_flags(&oidc, &reserved).map_err(StartError::Faults)?;
             let source = source(&config, flags.ca_file.clone().map(Ca::File));
             Ok(vec![(config, source)])
         }

@@ -7,7 +7,7 @@ use crate::algorithm::Algorithm;
 use crate::rules::{PrefixedClaim, ReservedGroups, Rules};
 
 /// The values of the flags, as given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcFlags {
     /// `--oidc-issuer-url`.
     pub issuer_url: String,

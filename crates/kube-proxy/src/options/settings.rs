@@ -134,7 +134,7 @@ pub struct OidcSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IssuerSource {
     /// One issuer, by flags.
-    Flags(IssuerFlags),
+    Flags(Box<IssuerFlags>),
     /// A file, to be re-read when it changes.
     AuthenticationConfig(PathBuf),
 }
@@ -142,45 +142,10 @@ pub enum IssuerSource {
 /// One issuer, as the flags describe it. The fields are those of kube-apiserver's flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerFlags {
-    /// `iss`.
-    pub issuer_url: String,
-    /// `aud`.
-    pub client_id: String,
+    /// What they say of the tokens. Its `ca_pem` is empty: the file is read when the issuer is reached.
+    pub oidc: OidcFlags,
     /// PEM roots; the host's when absent.
     pub ca_file: Option<PathBuf>,
-    /// The claim with the user name.
-    pub username_claim: String,
-    /// As given; absent when empty.
-    pub username_prefix: Option<String>,
-    /// The claim with the groups.
-    pub groups_claim: Option<String>,
-    /// As given; absent when empty.
-    pub groups_prefix: Option<String>,
-    /// JOSE names, at least one.
-    pub signing_algs: Vec<String>,
-    /// Claims and the values that they must have; each claim once.
-    pub required_claims: Vec<(String, String)>,
-    /// Whether `username_prefix` is taken as it is, without Kubernetes' meaning of an absent one and of `-`.
-    pub literal_username_prefix: bool,
-}
-
-impl IssuerFlags {
-    /// For `identity`, with what the CA file says.
-    #[must_use]
-    pub fn to_rules_input(&self, ca_pem: Option<String>) -> OidcFlags {
-        OidcFlags {
-            issuer_url: self.issuer_url.clone(),
-            client_id: self.client_id.clone(),
-            username_claim: self.username_claim.clone(),
-            username_prefix: self.username_prefix.clone(),
-            groups_claim: self.groups_claim.clone(),
-            groups_prefix: self.groups_prefix.clone(),
-            signing_algs: self.signing_algs.clone(),
-            required_claims: self.required_claims.clone(),
-            ca_pem,
-            literal_username_prefix: self.literal_username_prefix,
-        }
-    }
 }
 
 /// The proxy's own questions to kube-apiserver.

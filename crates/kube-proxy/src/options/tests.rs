@@ -416,9 +416,9 @@ fn the_defaults_are_as_documented() {
     assert_eq!(settings.apiserver.url, "https://10.96.0.1:443/");
     assert!(matches!(settings.apiserver.credential, Credential::TokenFile(_)));
     let IssuerSource::Flags(issuer) = settings.oidc.issuers else { panic!() };
-    assert_eq!(issuer.username_claim, "sub");
-    assert_eq!(issuer.signing_algs, ["RS256"]);
-    assert_eq!((issuer.username_prefix, issuer.groups_claim, issuer.ca_file), (None, None, None));
+    assert_eq!(issuer.oidc.username_claim, "sub");
+    assert_eq!(issuer.oidc.signing_algs, ["RS256"]);
+    assert_eq!((issuer.oidc.username_prefix, issuer.oidc.groups_claim, issuer.ca_file), (None, None, None));
 }
 
 #[test]
@@ -463,11 +463,11 @@ fn flags_are_written_as_pflag_reads_them() {
     assert_eq!((rate.qps, rate.burst), (5.0, 20));
     let IssuerSource::Flags(issuer) = settings.oidc.issuers else { panic!() };
     assert_eq!(
-        issuer.required_claims,
+        issuer.oidc.required_claims,
         [("a", "z"), ("b", "1=2")].map(|(key, value)| (key.to_owned(), value.to_owned()))
     );
-    assert_eq!(issuer.signing_algs, ["ES256", "ES384"]);
-    assert_eq!(issuer.username_prefix.as_deref(), Some("-"));
+    assert_eq!(issuer.oidc.signing_algs, ["ES256", "ES384"]);
+    assert_eq!(issuer.oidc.username_prefix.as_deref(), Some("-"));
 }
 
 #[test]
@@ -485,7 +485,7 @@ fn the_prefix_means_what_the_name_of_the_program_says() {
     let literal = |invoked_as, flags: &[&str]| {
         let settings = validated_as(invoked_as, &[&ISSUER, flags].concat()).unwrap();
         let IssuerSource::Flags(issuer) = settings.oidc.issuers else { panic!() };
-        (issuer.literal_username_prefix, settings.warnings.len())
+        (issuer.oidc.literal_username_prefix, settings.warnings.len())
     };
     assert_eq!(InvokedAs::from_program("/usr/bin/kube-oidc-proxy".as_ref()), InvokedAs::KubeOidcProxy);
     assert_eq!(InvokedAs::from_program("keywayd".as_ref()), InvokedAs::Keywayd);

@@ -165,8 +165,8 @@ fn oidc(values: &mut Values<'_>, invoked_as: InvokedAs) -> OidcSettings {
         None => {
             let flags = issuer_flags(values, invoked_as);
             let ca_pem = flags.ca_file.as_deref().and_then(|file| values.content(file));
-            check_rules(values, &flags.to_rules_input(ca_pem));
-            IssuerSource::Flags(flags)
+            check_rules(values, &OidcFlags { ca_pem, ..flags.oidc.clone() });
+            IssuerSource::Flags(Box::new(flags))
         }
     };
     OidcSettings {
@@ -189,10 +189,10 @@ fn check_rules(values: &mut Values<'_>, flags: &OidcFlags) {
 }
 
 fn issuer_flags(values: &mut Values<'_>, invoked_as: InvokedAs) -> IssuerFlags {
-    let flags = IssuerFlags {
+    let flags = OidcFlags {
         issuer_url: values.text("oidc-issuer-url").to_owned(),
         client_id: values.text("oidc-client-id").to_owned(),
-        ca_file: values.file("oidc-ca-file"),
+        ca_pem: None,
         username_claim: values.text("oidc-username-claim").to_owned(),
         username_prefix: values.optional("oidc-username-prefix"),
         groups_claim: values.optional("oidc-groups-claim"),
@@ -220,12 +220,12 @@ fn issuer_flags(values: &mut Values<'_>, invoked_as: InvokedAs) -> IssuerFlags {
     if invoked_as == InvokedAs::Keywayd {
         warn_of_prefix(values, &flags);
     }
-    flags
+    IssuerFlags { oidc: flags, ca_file: values.file("oidc-ca-file") }
 }
 
 /// Under its own name the proxy gives the prefix kube-apiserver's meaning. Who comes from kube-oidc-proxy has RBAC
 /// bindings for the names that its literal meaning made.
-fn warn_of_prefix(values: &mut Values<'_>, flags: &IssuerFlags) {
+fn warn_of_prefix(values: &mut Values<'_>, flags: &OidcFlags) {
     match flags.username_prefix.as_deref() {
         None if flags.username_claim != "email" => values.warn(format!(
             "user names get the prefix '{}#', as in kube-apiserver; kube-oidc-proxy gave them none. \
