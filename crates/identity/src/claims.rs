@@ -20,7 +20,7 @@ const GO_OIDC: [&str; 10] =
     ["iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "at_hash", "_claim_names", "_claim_sources"];
 
 /// The extra in which kube-apiserver keeps the token's `jti`, so that audit logs can tell tokens apart.
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// What kube-apiserver refuses for its form alone, whichever claims the rules look at.
 pub(crate) fn form(claims: &Claims) -> Result<(), Rejection> {

@@ -34,6 +34,7 @@ mod testing;
 mod text;
 mod verify;
 
+pub use claims::CREDENTIAL_ID;
 pub use config::{Fault, IssuerConfig, OidcFlags, from_flags, parse_authentication_config};
 pub use jwk::{JwksError, KeyFault, Keys};
 pub use rejection::Rejection;

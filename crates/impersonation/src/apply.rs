@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use identity::VerifiedIdentity;
+use identity::{CREDENTIAL_ID, VerifiedIdentity};
 
 use crate::extra_key;
 use crate::requested::{GROUP, ORIGINAL_USER, RequestedImpersonation, UID, USER};
@@ -20,9 +20,6 @@ use crate::text::{self, Flaw};
 /// The group of everybody who is signed in. kube-apiserver adds it to those whom it authenticates itself, but takes
 /// the groups of an impersonation as they are.
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
-
-/// The extra field that names the token.
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// The most distinct extra keys of one user; together with what [`strip`](crate::strip()) lets through, a header map
 /// has room for them.
@@ -78,6 +75,16 @@ pub enum Unrepresentable {
     OriginalExtra(String),
 }
 
+/// The extra fields of who really asked.
+fn original(field: &str) -> String {
+    format!("{ORIGINAL_USER}-{field}")
+}
+
+/// The keys of the extra fields that are written here of the proxy's own accord: its account needs the right to.
+pub fn own_extras() -> impl Iterator<Item = String> {
+    std::iter::once(CREDENTIAL_ID.to_owned()).chain(["user", "groups", "uid", "extra"].map(original))
+}
+
 impl Impersonation {
     /// The user whom a token proves: name, groups and `system:authenticated`, UID, extra fields.
     ///
@@ -115,7 +122,6 @@ impl Impersonation {
         }
         let mut headers = Headers::default();
         headers.requested(target.requested())?;
-        let original = |field: &str| format!("{ORIGINAL_USER}-{field}");
         headers.extra(&original("user"), [requester.username()].into_iter())?;
         headers.extra(&original("groups"), requester.groups().iter().map(String::as_str))?;
         headers.extra(&original("uid"), requester.uid().into_iter())?;

@@ -41,7 +41,7 @@ mod properties;
 #[cfg(test)]
 mod testing;
 
-pub use apply::{Impersonation, Unrepresentable, UpstreamRequest, apply, check_extra};
+pub use apply::{Impersonation, Unrepresentable, UpstreamRequest, apply, check_extra, own_extras};
 pub use credential::BearerToken;
 pub use passthrough::{PassthroughRequest, ReviewRefusal, TokenReviewed};
 pub use refusal::StripRefusal;

@@ -60,6 +60,11 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// What the protocol of the message that has the body makes of it.
+    pub(crate) fn of(version: Version) -> Self {
+        if version == Version::HTTP_2 { Self::Said } else { Self::Any }
+    }
+
     fn check(self, body: &Incoming) -> Option<Result<Frame<Bytes>, BodyError>> {
         let is_whole = self == Self::Any || body.is_end_stream() || body.size_hint().exact() == Some(0);
         if is_whole { None } else { Some(Err(BodyError::CutShort)) }
@@ -69,7 +74,7 @@ impl Ending {
 impl RequestBody {
     /// The client's body; one that has already ended is [`RequestBody::Empty`].
     pub(crate) fn from_client(body: Incoming, version: Version) -> (Self, ClientBody) {
-        let ending = if version == Version::HTTP_2 { Ending::Said } else { Ending::Any };
+        let ending = Ending::of(version);
         let told = ClientBody::default();
         let body = if body.is_end_stream() { Self::Empty } else { Self::Streamed(body, ending, told.clone()) };
         (body, told)

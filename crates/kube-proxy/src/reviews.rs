@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::try_join_all;
 use identity::VerifiedIdentity;
 use impersonation::{
@@ -14,6 +13,7 @@ use impersonation::{
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
+use crate::issuers::token_hash;
 use crate::options::{ReviewMemory, ReviewRate, ReviewSettings};
 use crate::upstream::{Impersonating, Review, SendError};
 
@@ -111,10 +111,7 @@ impl Reviewer {
 
     /// Whether kube-apiserver knows `token`, for one of the configured audiences.
     pub(crate) async fn review_token(&self, token: &BearerToken) -> Result<Arc<TokenReviewed>, ReviewError> {
-        let mut key = [0; 32];
-        for (to, from) in key.iter_mut().zip(digest(&SHA256, token.expose().as_bytes()).as_ref()) {
-            *to = *from;
-        }
+        let key = token_hash(token.expose());
         if let Some(known) = self.tokens.get(&key)
             && Instant::now() < known.until
         {

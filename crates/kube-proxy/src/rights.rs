@@ -49,14 +49,7 @@ impl Needs {
             rights.extend(["users", "groups", "serviceaccounts"].map(|resource| right("impersonate", "", resource)));
             rights.insert(right("impersonate", AUTHENTICATION, "uids"));
             rights.insert(right("create", "authorization.k8s.io", "subjectaccessreviews"));
-            let own = [
-                "authentication.kubernetes.io/credential-id",
-                "originaluser.jetstack.io-user",
-                "originaluser.jetstack.io-groups",
-                "originaluser.jetstack.io-uid",
-                "originaluser.jetstack.io-extra",
-            ];
-            for key in own.into_iter().chain(self.extras.iter().map(String::as_str)) {
+            for key in impersonation::own_extras().chain(self.extras.iter().cloned()) {
                 let resource = format!("userextras/{}", key.to_ascii_lowercase());
                 rights.insert(right("impersonate", AUTHENTICATION, &resource));
             }

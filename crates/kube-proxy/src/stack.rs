@@ -142,10 +142,7 @@ impl Stack {
             true => refusals::client_body(&error),
             false => refusals::upstream(&error),
         })?;
-        let ending = match response.version() {
-            Version::HTTP_2 => Ending::Said,
-            _ => Ending::Any,
-        };
+        let ending = Ending::of(response.version());
         let framing = Framing::of(response.headers());
         Ok(downstream(response).map(|body| {
             if long_running {

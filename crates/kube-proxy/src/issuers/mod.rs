@@ -120,7 +120,7 @@ impl Issuers {
 
     /// Whom `token` proves, from memory if possible.
     pub(crate) async fn authenticate(&self, token: &str) -> Result<Arc<Authenticated>, AuthenticationError> {
-        let key = hash(token);
+        let key = token_hash(token);
         if let Some(known) = self.cache.get(&key)
             && known.generation == self.generation.load(Ordering::Acquire)
             && now() < known.identity.expires_at()
@@ -176,7 +176,8 @@ impl Issuers {
     }
 }
 
-fn hash(token: &str) -> [u8; 32] {
+/// What a token is remembered by, so that memory holds none.
+pub(crate) fn token_hash(token: &str) -> [u8; 32] {
     let mut key = [0; 32];
     let digest = digest(&SHA256, token.as_bytes());
     for (to, from) in key.iter_mut().zip(digest.as_ref()) {

@@ -126,7 +126,7 @@ async fn a_verdict_of_an_older_configuration_does_not_count() {
     let before = issuers.authenticate(&token).await.unwrap();
     issuers.replace(configs(&[&issuer], "new:"));
     // A request that was under way finishes late, and leaves its verdict.
-    issuers.cache.insert(hash(&token), before);
+    issuers.cache.insert(token_hash(&token), before);
     assert_eq!(issuers.authenticate(&token).await.unwrap().identity.username(), "new:jane");
 }
 
@@ -136,7 +136,7 @@ async fn memory_is_bounded() {
     let issuers = started(&[&issuer]);
     let known = issuers.authenticate(&jane(&issuer).sign()).await.unwrap();
     for n in 0..2 * CACHE_CAPACITY {
-        issuers.cache.insert(hash(&n.to_string()), known.clone());
+        issuers.cache.insert(token_hash(&n.to_string()), known.clone());
     }
     assert!(issuers.cache.len() <= CACHE_CAPACITY, "{}", issuers.cache.len());
 }

@@ -97,7 +97,7 @@ pub(super) const PROXY: &[Flag] = &[
         "Networks of load balancers that begin every connection with a PROXY protocol v2 header, which they must then \
          send. From elsewhere it is not read",
     ),
-    text("max-connections", "COUNT", "Client connections at one time; further ones wait to be accepted")
+    text("max-connections", "COUNT", "Client connections at one time. For a further one, one that does nothing is closed; if there is none, it waits")
         .default("10000"),
     text(
         "header-timeout",

@@ -32,7 +32,7 @@ use crate::stack::Stack;
 /// What bounds a client. Times without a unit in their name are durations of silence or work.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// Connections at once; more wait in the kernel's backlog.
+    /// Connections at once. For one more, one that does nothing is closed; if there is none, it waits.
     pub(crate) max_connections: usize,
     /// For the PROXY header, the TLS handshake, and the headers of a request, each.
     pub(crate) header_timeout: Duration,
